@@ -1,0 +1,1 @@
+//! OpenStack credentials in; an authenticated transport and the service catalogue out.

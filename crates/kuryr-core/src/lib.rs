@@ -1,0 +1,1 @@
+//! What Kuryr does, for any front end.

@@ -1,0 +1,1 @@
+//! Docker's remote driver protocols: decode, call the core, encode.

@@ -1,0 +1,1 @@
+//! Plugs interfaces into this host; knows neither Neutron nor Docker.

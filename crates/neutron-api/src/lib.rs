@@ -1,0 +1,1 @@
+//! What Neutron says on the wire: types, no I/O.

@@ -1,0 +1,1 @@
+//! Typed Neutron calls over anything that carries one HTTP exchange.

@@ -1,0 +1,1 @@
+//! What Kuryr relies on any Neutron to do, as tests.

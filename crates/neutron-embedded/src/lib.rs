@@ -1,0 +1,1 @@
+//! A Neutron in this process.
