@@ -1,0 +1,71 @@
+//! Networks.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{NetworkId, Resource};
+
+/// A network: one broadcast domain.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Network {
+    /// Its identifier.
+    pub id: NetworkId,
+    /// Its name, not unique.
+    #[serde(default)]
+    pub name: String,
+    /// The project that it belongs to.
+    #[serde(default)]
+    pub project_id: String,
+    /// The largest IP packet that fits, in bytes; absent where the extension `net-mtu` is.
+    #[serde(default)]
+    pub mtu: Option<u32>,
+    /// Whether other projects may use it.
+    #[serde(default)]
+    pub shared: bool,
+    /// Labels.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Counts changes, for `If-Match`.
+    #[serde(default)]
+    pub revision_number: Option<u64>,
+}
+
+impl Resource for Network {
+    type Id = NetworkId;
+    const ONE: &'static str = "network";
+    const MANY: &'static str = "networks";
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "name",
+        "project_id",
+        "mtu",
+        "shared",
+        "tags",
+        "revision_number",
+    ];
+    fn id(&self) -> NetworkId {
+        self.id
+    }
+}
+
+/// A network to be made. Neutron refuses tags here: they are set afterwards.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NewNetwork {
+    /// Its name.
+    pub name: String,
+    /// What it is for, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Whether it forwards packets.
+    pub admin_state_up: bool,
+}
+
+/// What to change in a network.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NetworkChange {
+    /// A new name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A new description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
