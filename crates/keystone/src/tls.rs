@@ -1,0 +1,150 @@
+//! What TLS trusts, and which certificate it shows.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::WantsClientCert;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use crate::error::SettingsError;
+use crate::settings::Tls;
+
+/// Reads the files that `tls` names.
+pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig, SettingsError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(SettingsError::Tls)?;
+    let builder = match &tls.ca_file {
+        _ if tls.insecure => {
+            tracing::warn!("insecure is set: the cloud's certificates are not verified");
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(TrustAnyone(provider)))
+        }
+        Some(file) => builder.with_root_certificates(authorities(file)?),
+        None => builder.with_root_certificates(system_authorities()),
+    };
+    with_own_certificate(builder, tls)
+}
+
+fn authorities(file: &Path) -> Result<RootCertStore, SettingsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        roots
+            .add(certificate)
+            .map_err(|source| SettingsError::BadAuthority {
+                file: file.to_owned(),
+                source,
+            })?;
+    }
+    Ok(roots)
+}
+
+/// A host without any authority is no mistake: its cloud may well speak plain HTTP.
+fn system_authorities() -> RootCertStore {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (trusted, ignored) = roots.add_parsable_certificates(found.certs);
+    tracing::debug!(trusted, ignored, errors = ?found.errors, "read the system's certificate authorities");
+    if trusted == 0 {
+        tracing::warn!("the system trusts no certificate authority; https will need cafile");
+    }
+    roots
+}
+
+fn with_own_certificate(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    tls: &Tls,
+) -> Result<ClientConfig, SettingsError> {
+    let Some(file) = &tls.cert_file else {
+        return match &tls.key_file {
+            Some(_) => Err(SettingsError::KeyWithoutCertificate),
+            None => Ok(builder.with_no_client_auth()),
+        };
+    };
+    let key = private_key(tls.key_file.as_ref().unwrap_or(file))?;
+    builder
+        .with_client_auth_cert(certificates(file)?, key)
+        .map_err(|source| SettingsError::BadClientCertificate {
+            file: file.clone(),
+            source,
+        })
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, SettingsError> {
+    let not_pem = |source| SettingsError::NotPem {
+        file: file.to_owned(),
+        what: "certificate",
+        source,
+    };
+    let pem = read(file)?;
+    let certificates = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|source| not_pem(Some(source)))?;
+    if certificates.is_empty() {
+        return Err(not_pem(None));
+    }
+    Ok(certificates)
+}
+
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, SettingsError> {
+    PrivateKeyDer::from_pem_slice(&read(file)?).map_err(|source| SettingsError::NotPem {
+        file: file.to_owned(),
+        what: "private key",
+        source: Some(source),
+    })
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, SettingsError> {
+    fs::read(file).map_err(|source| SettingsError::Unreadable {
+        file: file.to_owned(),
+        source,
+    })
+}
+
+/// Takes any certificate from anyone; checks only that the peer has its key.
+#[derive(Debug)]
+struct TrustAnyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for TrustAnyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
