@@ -12,6 +12,7 @@ mod question;
 mod session;
 mod settings;
 mod tls;
+mod trust;
 mod url;
 
 pub use error::{Act, Cause, Error, Exchange, SettingsError};

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::WantsClientCert;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::SettingsError;
 use crate::settings::Tls;
+use crate::trust::{TrustAnyone, TrustListed};
 
 /// Reads the files that `tls` names.
 pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig, SettingsError> {
@@ -23,21 +23,31 @@ pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig, SettingsError> {
     let builder = match &tls.ca_file {
         _ if tls.insecure => {
             tracing::warn!("insecure is set: the cloud's certificates are not verified");
+            let verifier = Arc::new(TrustAnyone(provider));
             builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(TrustAnyone(provider)))
+                .with_custom_certificate_verifier(verifier)
         }
-        Some(file) => builder.with_root_certificates(authorities(file)?),
+        Some(file) => {
+            let listed = certificates(file)?;
+            let verifier = TrustListed::new(authorities(file, &listed)?, listed, provider)?;
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+        }
         None => builder.with_root_certificates(system_authorities()),
     };
     with_own_certificate(builder, tls)
 }
 
-fn authorities(file: &Path) -> Result<RootCertStore, SettingsError> {
+fn authorities(
+    file: &Path,
+    listed: &[CertificateDer<'static>],
+) -> Result<RootCertStore, SettingsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(file)? {
+    for certificate in listed {
         roots
-            .add(certificate)
+            .add(certificate.clone())
             .map_err(|source| SettingsError::BadAuthority {
                 file: file.to_owned(),
                 source,
@@ -106,45 +116,4 @@ fn read(file: &Path) -> Result<Vec<u8>, SettingsError> {
         file: file.to_owned(),
         source,
     })
-}
-
-/// Takes any certificate from anyone; checks only that the peer has its key.
-#[derive(Debug)]
-struct TrustAnyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for TrustAnyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use keystone::{Error, Session, Settings, SettingsError, Tls};
-use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd,
+};
 use rustls::crypto::ring::default_provider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -140,6 +142,41 @@ async fn a_certificate_for_another_host_is_refused() {
         ..Tls::default()
     };
     refused(&cloud, tls).await;
+}
+
+/// A server's certificate as `openssl req -x509` makes it: its own authority.
+fn own_authority(name: &str, until_year: i32) -> (Certificate, KeyPair) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_after = date_time_ymd(until_year, 1, 1);
+    (params.self_signed(&key).unwrap(), key)
+}
+
+#[tokio::test]
+async fn a_server_that_is_its_own_authority_is_trusted_if_given_until_it_expires() {
+    for (name, until_year, given, trusted) in [
+        ("127.0.0.1", 4000, true, true),
+        ("127.0.0.1", 4000, false, false),
+        ("127.0.0.1", 2000, true, false),
+        ("elsewhere.example", 4000, true, false),
+    ] {
+        let other = Authority::new();
+        let (certificate, key) = own_authority(name, until_year);
+        let own = other.file("own.pem", &certificate.pem());
+        let ca_file = if given { Some(own) } else { other.ca_file() };
+        let cloud = cloud((certificate, key), None).await;
+        let tls = Tls {
+            ca_file,
+            ..Tls::default()
+        };
+        if trusted {
+            let reply = get(&session(&cloud, tls).unwrap(), "/").await.unwrap();
+            assert_eq!(reply.status(), StatusCode::OK);
+        } else {
+            refused(&cloud, tls).await;
+        }
+    }
 }
 
 #[tokio::test]
