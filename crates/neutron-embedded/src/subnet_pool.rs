@@ -1,0 +1,272 @@
+//! Subnet pools.
+
+use std::net::IpAddr;
+
+use http::StatusCode;
+use ipnet::IpNet;
+use neutron_api::{IpVersion, SubnetPoolId};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::address::{free_range, overlap, version, width};
+use crate::body::{Attribute, Body, fixed, settable, shown};
+use crate::cloud::Cloud;
+use crate::refusal::Refusal;
+use crate::resource::Resource;
+use crate::settings::SharedPool;
+use crate::store::Common;
+
+/// A subnet pool as it is kept.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct SubnetPool {
+    #[serde(flatten)]
+    pub(crate) common: Common,
+    prefixes: Vec<IpNet>,
+    pub(crate) ip_version: IpVersion,
+    default_prefixlen: u8,
+    min_prefixlen: u8,
+    max_prefixlen: u8,
+    default_quota: Option<u64>,
+    shared: bool,
+    pub(crate) is_default: bool,
+    address_scope_id: Option<Uuid>,
+}
+
+impl SubnetPool {
+    /// One that everyone may use, the default for its IP version.
+    pub(crate) fn shared(pool: &SharedPool, project: &str) -> Self {
+        let ip_version = version(pool.prefix);
+        Self {
+            common: Common {
+                id: Uuid::new_v4(),
+                name: pool.name.clone(),
+                description: String::new(),
+                project_id: project.to_owned(),
+                tags: [].into(),
+                revision_number: 1,
+            },
+            prefixes: vec![pool.prefix],
+            ip_version,
+            default_prefixlen: pool.default_prefixlen,
+            min_prefixlen: shortest(ip_version).min(pool.default_prefixlen),
+            max_prefixlen: width(ip_version),
+            default_quota: None,
+            shared: true,
+            is_default: true,
+            address_scope_id: None,
+        }
+    }
+
+    pub(crate) fn id(&self) -> SubnetPoolId {
+        self.common.id.into()
+    }
+
+    /// A range with this or the default prefix length that no subnet has.
+    pub(crate) fn any_range(&self, cloud: &Cloud, length: Option<u8>) -> Result<IpNet, Refusal> {
+        let length = length.unwrap_or(self.default_prefixlen);
+        self.check_length(length)?;
+        let taken = cloud.store.ranges_from(self.id());
+        free_range(&self.prefixes, &taken, length).ok_or_else(|| {
+            unallocatable(&format!(
+                "Insufficient prefix space to allocate subnet size /{length}"
+            ))
+        })
+    }
+
+    /// Refuses a range that is not in the pool, or not free.
+    pub(crate) fn check_range(&self, cloud: &Cloud, range: IpNet) -> Result<(), Refusal> {
+        self.check_length(range.prefix_len())?;
+        let mut taken = cloud.store.ranges_from(self.id()).into_iter();
+        let mut prefixes = self.prefixes.iter();
+        if prefixes.any(|prefix| prefix.contains(&range)) && !taken.any(|net| overlap(net, range)) {
+            return Ok(());
+        }
+        Err(unallocatable(
+            "Cannot allocate requested subnet from the available set of prefixes",
+        ))
+    }
+
+    /// The range that a gateway lies in, with this or the default prefix length.
+    pub(crate) fn range_around(
+        &self,
+        cloud: &Cloud,
+        gateway: IpAddr,
+        length: Option<u8>,
+    ) -> Result<IpNet, Refusal> {
+        let length = length.unwrap_or(self.default_prefixlen);
+        let range = IpNet::new(gateway, length).map_err(Refusal::input)?.trunc();
+        self.check_range(cloud, range)?;
+        Ok(range)
+    }
+
+    fn check_length(&self, length: u8) -> Result<(), Refusal> {
+        let refusal = |kind: &str, bound: &str, limit: u8| {
+            let message = format!(
+                "Unable to allocate subnet with prefix length {length}, {bound} allowed prefix is {limit}."
+            );
+            Err(Refusal::invalid(kind, message))
+        };
+        if length > self.max_prefixlen {
+            return refusal(
+                "MaxPrefixSubnetAllocationError",
+                "maximum",
+                self.max_prefixlen,
+            );
+        }
+        if length < self.min_prefixlen {
+            return refusal(
+                "MinPrefixSubnetAllocationError",
+                "minimum",
+                self.min_prefixlen,
+            );
+        }
+        Ok(())
+    }
+
+    fn checked(self, cloud: &Cloud) -> Result<Self, Refusal> {
+        if self
+            .prefixes
+            .iter()
+            .any(|net| version(*net) != self.ip_version)
+        {
+            let message = "Cannot mix IPv4 and IPv6 prefixes in a subnet pool.";
+            return Err(Refusal::invalid("PrefixVersionMismatch", message));
+        }
+        let (min, max) = (self.min_prefixlen, self.max_prefixlen);
+        check_bound(
+            "max_prefixlen",
+            max,
+            "ip_version_max",
+            width(self.ip_version),
+        )?;
+        check_bound("min_prefixlen", min, "max_prefixlen", max)?;
+        check_bound(
+            "min_prefixlen",
+            min,
+            "default_prefixlen",
+            self.default_prefixlen,
+        )?;
+        check_bound(
+            "default_prefixlen",
+            self.default_prefixlen,
+            "max_prefixlen",
+            max,
+        )?;
+        let mut pools = cloud.store.all::<Self>();
+        let rival = |pool: &Self| {
+            pool.is_default && pool.ip_version == self.ip_version && pool.id() != self.id()
+        };
+        if self.is_default && pools.any(rival) {
+            let version = u8::from(self.ip_version);
+            return Err(Refusal::input(format_args!(
+                "A default subnetpool for this IP family has already been set. Only one default may exist per IP family {version}"
+            )));
+        }
+        Ok(self)
+    }
+}
+
+impl Resource for SubnetPool {
+    const ONE: &'static str = "subnetpool";
+    const MANY: &'static str = "subnetpools";
+    const ATTRIBUTES: &'static [Attribute] = &[
+        shown("id"),
+        settable("name"),
+        settable("description"),
+        fixed("project_id"),
+        fixed("tenant_id"),
+        settable("prefixes"),
+        shown("ip_version"),
+        settable("default_prefixlen"),
+        settable("min_prefixlen"),
+        settable("max_prefixlen"),
+        settable("default_quota"),
+        fixed("shared"),
+        settable("is_default"),
+        settable("address_scope_id"),
+        shown("tags").of("standard-attr-tag"),
+        shown("revision_number").of("standard-attr-revisions"),
+    ];
+
+    fn missing(id: &str) -> Refusal {
+        let message = format!("Subnet pool {id} could not be found.");
+        Refusal::not_found("SubnetPoolNotFound", message)
+    }
+
+    fn create(cloud: &mut Cloud, common: Common, mut body: Body) -> Result<Self, Refusal> {
+        if common.name.is_empty() {
+            let message = "Failed to parse request. Required attribute 'name' not specified";
+            return Err(Refusal::bad_request(message));
+        }
+        let prefixes = IpNet::aggregate(&body.need("prefixes")?);
+        let Some(first) = prefixes.first() else {
+            let message = "Empty subnet pool prefix list.";
+            return Err(Refusal::invalid("EmptySubnetPoolPrefixList", message));
+        };
+        let ip_version = version(*first);
+        let min_prefixlen = body.or("min_prefixlen", shortest(ip_version))?;
+        let pool = Self {
+            common,
+            prefixes,
+            ip_version,
+            default_prefixlen: body.or("default_prefixlen", min_prefixlen)?,
+            min_prefixlen,
+            max_prefixlen: body.or("max_prefixlen", width(ip_version))?,
+            default_quota: body.or("default_quota", None)?,
+            shared: body.flag("shared")?.unwrap_or(false),
+            is_default: body.flag("is_default")?.unwrap_or(false),
+            address_scope_id: None,
+        };
+        pool.checked(cloud)
+    }
+
+    fn update(self, cloud: &Cloud, mut body: Body) -> Result<Self, Refusal> {
+        let prefixes: Vec<IpNet> = body.or("prefixes", self.prefixes.clone())?;
+        let kept = |old: &IpNet| prefixes.iter().any(|new| new.contains(old));
+        if !self.prefixes.iter().all(kept) {
+            let message = "Illegal update to prefixes: Existing prefixes must be a subset of the new prefixes.";
+            return Err(Refusal::invalid("IllegalSubnetPoolPrefixUpdate", message));
+        }
+        let pool = Self {
+            prefixes: IpNet::aggregate(&prefixes),
+            default_prefixlen: body.or("default_prefixlen", self.default_prefixlen)?,
+            min_prefixlen: body.or("min_prefixlen", self.min_prefixlen)?,
+            max_prefixlen: body.or("max_prefixlen", self.max_prefixlen)?,
+            default_quota: body.or("default_quota", self.default_quota)?,
+            is_default: body.flag("is_default")?.unwrap_or(self.is_default),
+            ..self
+        };
+        pool.checked(cloud)
+    }
+
+    fn delete(&self, cloud: &mut Cloud) -> Result<(), Refusal> {
+        if cloud.store.ranges_from(self.id()).is_empty() {
+            return Ok(());
+        }
+        let message = "Unable to delete subnet pool: Subnet pool has existing allocations.";
+        Err(Refusal::invalid("SubnetPoolDeleteError", message))
+    }
+}
+
+/// The shortest prefix that a subnet may have by itself, in bits: Neutron's defaults.
+fn shortest(version: IpVersion) -> u8 {
+    match version {
+        IpVersion::V4 => 8,
+        IpVersion::V6 => 64,
+    }
+}
+
+fn check_bound(what: &str, length: u8, base: &str, limit: u8) -> Result<(), Refusal> {
+    if length <= limit {
+        return Ok(());
+    }
+    let message = format!("Illegal prefix bounds: {what}={length}, {base}={limit}.");
+    Err(Refusal::invalid("IllegalSubnetPoolPrefixBounds", message))
+}
+
+/// The one refusal that Neutron answers with a server's error (no status is mapped to it).
+fn unallocatable(reason: &str) -> Refusal {
+    let message = format!("Failed to allocate subnet: {reason}.");
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    Refusal::new(status, "SubnetAllocationError", message)
+}
