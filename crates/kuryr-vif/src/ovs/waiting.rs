@@ -1,0 +1,226 @@
+//! Waits for what others do about a row: ovs-vswitchd, and the controller of the bridge.
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Ovs, rows};
+use crate::ovsdb::{Row, select};
+use crate::{Attachment, Error};
+
+/// Who makes a bridge forward, and so which sign to wait for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Controller {
+    /// ovn-controller: sets the interface's `external_ids:ovn-installed` once its flows are in.
+    Ovn,
+    /// Neutron's Open vSwitch agent: sets the port's `tag`, first to 4095 (dead) where it isolates.
+    Agent,
+    /// Nobody: the bridge learns addresses by itself and forwards at once.
+    None,
+}
+
+/// The VLAN in which the Open vSwitch agent isolates ports it has not wired (`DEAD_VLAN_TAG`).
+const DEAD: i64 = 4095;
+
+impl Ovs {
+    /// Waits until ovs-vswitchd has acted on `version` of the configuration.
+    pub(super) async fn acted(
+        &self,
+        attachment: &Attachment,
+        version: i64,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        let failure = || self.failure("wait for", &attachment.host);
+        let tables = json!({"Open_vSwitch": [{"columns": ["cur_cfg"]}]});
+        let mut changes = self
+            .ovsdb
+            .watch(tables, deadline)
+            .await
+            .map_err(failure())?;
+        loop {
+            let now = self
+                .ovsdb
+                .select("Open_vSwitch", &json!([]), &["cur_cfg"], deadline)
+                .await
+                .map_err(failure())?;
+            if rows::version(&now, "cur_cfg") >= version {
+                return Ok(());
+            }
+            if !changes.next(deadline).await.map_err(failure())? {
+                return Err(not_realised(attachment));
+            }
+        }
+    }
+
+    /// Waits until ovs-vswitchd has acted on `version` and made `attachment` a port.
+    pub(super) async fn taken_up(
+        &self,
+        attachment: &Attachment,
+        version: i64,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        let failure = || self.failure("wait for", &attachment.host);
+        let mine = rows::same_name(attachment);
+        let tables = json!({
+            "Open_vSwitch": [{"columns": ["cur_cfg"]}],
+            "Interface": [{"columns": ["ofport", "error"], "where": mine}],
+        });
+        let asks = [
+            select("Open_vSwitch", &json!([]), &["cur_cfg"]),
+            select("Interface", &mine, &["ofport", "error"]),
+        ];
+        let mut changes = self
+            .ovsdb
+            .watch(tables, deadline)
+            .await
+            .map_err(failure())?;
+        loop {
+            let answers = self
+                .ovsdb
+                .transact(&asks, deadline)
+                .await
+                .map_err(failure())?;
+            let [current, interface] = two(&answers);
+            let row = interface.first().ok_or_else(|| not_plugged(attachment))?;
+            if rows::version(&current, "cur_cfg") >= version {
+                match (row.text("error"), row.integer("ofport")) {
+                    ("", Some(1..)) => return Ok(()),
+                    ("", None) => {}
+                    (reason, _) => return Err(rejected(attachment, reason)),
+                }
+            }
+            if !changes.next(deadline).await.map_err(failure())? {
+                return Err(not_realised(attachment));
+            }
+        }
+    }
+
+    /// Waits until the bridge forwards for `attachment`; false when the deadline passed first.
+    ///
+    /// Who decides that is read off the database: OVN has told its controller here where the
+    /// southbound database or its bridge is (`external_ids:ovn-remote`, `ovn-bridge`, also with a
+    /// chassis name appended); any other controller of a bridge without learning of its own
+    /// (`fail_mode` secure, or a controller set) is taken for Neutron's Open vSwitch agent.
+    pub(crate) async fn wired(
+        &self,
+        attachment: &Attachment,
+        deadline: Instant,
+    ) -> Result<bool, Error> {
+        let failure = || self.failure("wait for", &attachment.host);
+        let controller = self.controller(attachment, deadline).await?;
+        tracing::debug!(?controller, "waiting until the bridge forwards");
+        let mine = rows::same_name(attachment);
+        let tables = json!({
+            "Interface": [{"columns": ["external_ids", "ofport"], "where": mine}],
+            "Port": [{"columns": ["tag"], "where": mine}],
+        });
+        let asks = [
+            select("Interface", &mine, &["external_ids", "ofport"]),
+            select("Port", &mine, &["tag"]),
+        ];
+        let mut changes = self
+            .ovsdb
+            .watch(tables, deadline)
+            .await
+            .map_err(failure())?;
+        loop {
+            let answers = self
+                .ovsdb
+                .transact(&asks, deadline)
+                .await
+                .map_err(failure())?;
+            let [interface, port] = two(&answers);
+            let (Some(interface), Some(port)) = (interface.first(), port.first()) else {
+                return Err(not_plugged(attachment));
+            };
+            if interface.integer("ofport").is_some_and(|number| number > 0)
+                && controller.has_wired(interface, port)
+            {
+                return Ok(true);
+            }
+            if !changes.next(deadline).await.map_err(failure())? {
+                return Ok(false);
+            }
+        }
+    }
+
+    async fn controller(
+        &self,
+        attachment: &Attachment,
+        deadline: Instant,
+    ) -> Result<Controller, Error> {
+        let bridge = rows::bridge(attachment);
+        let asks = [
+            select("Open_vSwitch", &json!([]), &["external_ids"]),
+            select(
+                "Bridge",
+                &json!([["name", "==", bridge]]),
+                &["fail_mode", "controller"],
+            ),
+        ];
+        let answers = self
+            .ovsdb
+            .transact(&asks, deadline)
+            .await
+            .map_err(self.failure("look up", &bridge))?;
+        let [system, bridges] = two(&answers);
+        let bridge = bridges.first().ok_or_else(|| Error::NoSuchBridge {
+            bridge: bridge.to_owned(),
+            socket: self.ovsdb.socket().clone(),
+        })?;
+        let system = system.into_iter().next().unwrap_or_default();
+        let ovn = system
+            .map("external_ids")
+            .keys()
+            .any(|key| *key == "ovn-bridge" || key.starts_with("ovn-remote"));
+        let controlled =
+            bridge.text("fail_mode") == "secure" || bridge.uuids("controller").next().is_some();
+        Ok(match (controlled, ovn) {
+            (_, true) => Controller::Ovn,
+            (true, false) => Controller::Agent,
+            (false, false) => Controller::None,
+        })
+    }
+}
+
+impl Controller {
+    fn has_wired(self, interface: &Row, port: &Row) -> bool {
+        match self {
+            Self::Ovn => interface.map("external_ids").get("ovn-installed") == Some(&"true"),
+            Self::Agent => port.integer("tag").is_some_and(|tag| tag != DEAD),
+            Self::None => true,
+        }
+    }
+}
+
+/// The rows of two `select`s.
+fn two(answers: &[Value]) -> [Vec<Row>; 2] {
+    let mut rows = answers.iter().map(Row::all_in);
+    [
+        rows.next().unwrap_or_default(),
+        rows.next().unwrap_or_default(),
+    ]
+}
+
+fn not_plugged(attachment: &Attachment) -> Error {
+    Error::NotPlugged {
+        interface: attachment.host.clone(),
+    }
+}
+
+fn not_realised(attachment: &Attachment) -> Error {
+    Error::NotRealised {
+        interface: attachment.host.clone(),
+        bridge: rows::bridge(attachment).to_owned(),
+    }
+}
+
+fn rejected(attachment: &Attachment, reason: &str) -> Error {
+    Error::Rejected {
+        interface: attachment.host.clone(),
+        bridge: rows::bridge(attachment).to_owned(),
+        reason: match reason {
+            "" => "it gave no reason".to_owned(),
+            reason => reason.to_owned(),
+        },
+    }
+}
