@@ -1,3 +1,78 @@
 //! The program `kuryr`: carries Docker's network requests to OpenStack Neutron.
 
-fn main() {}
+mod admin;
+mod cli;
+mod config;
+mod daemon;
+mod listen;
+mod logs;
+mod readiness;
+mod serve;
+mod telemetry;
+mod wiring;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// `EX_CONFIG` of sysexits.h, for `RestartPreventExitStatus=` in a unit.
+const WRONG_CONFIGURATION: u8 = 78;
+
+/// What blocks is file and kernel work, a few pieces at a time.
+const BLOCKING_THREADS: usize = 16;
+
+fn main() -> ExitCode {
+    let command_line = match cli::parse(std::env::args_os().collect()) {
+        Ok(command_line) => command_line,
+        Err(told) => {
+            // Help that nobody reads any more is no failure.
+            let _ = told.print();
+            return u8::try_from(told.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+    };
+    let environment = environment();
+    let filter = environment.get("KURYR_LOG").cloned();
+    let loaded = match config::load(command_line, environment, Path::new("/")) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => {
+            say(&format!("kuryr: {mistakes}"));
+            return ExitCode::from(WRONG_CONFIGURATION);
+        }
+    };
+    let lived = logs::start(&loaded.settings.logs, filter.as_deref())
+        .map_err(|error| say(&format!("kuryr: {error:#}")))
+        .map(|()| live(loaded));
+    match lived {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+        Err(()) => ExitCode::FAILURE,
+    }
+}
+
+/// One thread serves all: that is faster than several up to thousands of calls a second.
+fn live(loaded: config::Loaded) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()?;
+    let lived = runtime.block_on(daemon::run(loaded));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    lived
+}
+
+/// Variables that are not UTF-8 are none of ours.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// To whoever started us, before there is a log.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}

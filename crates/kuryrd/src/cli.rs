@@ -1,0 +1,231 @@
+//! The command line, in our own form and as `kuryr-server` took it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::config::{CommandLine, Named};
+
+const ABOUT: &str = "Gives Docker containers ports on OpenStack Neutron networks";
+
+const LONG_ABOUT: &str = "\
+Gives Docker containers ports on OpenStack Neutron networks.
+
+kuryr is a network and IPAM driver for Docker. It listens on a socket in Docker's plugin folder,
+carries Docker's requests to Neutron, and plugs containers into this host's Open vSwitch, OVN or
+Linux bridge.";
+
+const SERVE_HELP: &str = "\
+Example:
+  kuryr serve --config-file /etc/kuryr/kuryr.conf
+  docker network create -d kuryr --ipam-driver kuryr --subnet 10.1.0.0/24 --gateway 10.1.0.1 demo
+
+Configuration: without --config-file, the first kuryr.conf and the first kuryr-server.conf found in
+~/.kuryr, ~, /etc/kuryr and /etc; without --config-dir, the *.conf files in the first kuryr.conf.d
+and the first kuryr-server.conf.d found there. Later files win over earlier ones, variables
+OS_<SECTION>__<OPTION> over files, and flags over both.
+
+Signals: TERM and INT finish the calls that are running, then exit; a second one exits at once.
+HUP reopens the log file; a changed configuration needs a restart.
+
+Exit status: 0 after a signal, 78 if the configuration is wrong, 1 on any other failure.";
+
+/// Flags of oslo.log, in pairs of flag and what it sets; without a value, it has no effect here.
+const OSLO_FLAGS: &[(&str, Option<(&str, &str)>)] = &[
+    ("nodebug", Some(("debug", "false"))),
+    ("use-json", Some(("use_json", "true"))),
+    ("nouse-json", Some(("use_json", "false"))),
+    ("use-journal", Some(("use_journal", "true"))),
+    ("nouse-journal", Some(("use_journal", "false"))),
+    ("use-syslog", Some(("use_syslog", "true"))),
+    ("nouse-syslog", Some(("use_syslog", "false"))),
+    ("use-stderr", Some(("use_stderr", "true"))),
+    ("nouse-stderr", Some(("use_stderr", "false"))),
+    ("verbose", None),
+    ("noverbose", None),
+    ("watch-log-file", None),
+    ("nowatch-log-file", None),
+];
+
+/// Options of oslo.log that take a value, which has no effect here.
+const OSLO_OPTIONS: &[&str] = &[
+    "log-config-append",
+    "log-date-format",
+    "syslog-log-facility",
+];
+
+/// Reads the arguments, the program's own name first. An error is also what `--help` prints.
+pub(crate) fn parse(arguments: Vec<OsString>) -> Result<CommandLine, clap::Error> {
+    let program = arguments.first().map(Path::new).and_then(Path::file_name);
+    let matches = if program.is_some_and(|name| name == "kuryr-server") {
+        serve("kuryr-server")
+            .version(env!("CARGO_PKG_VERSION"))
+            .try_get_matches_from(arguments)?
+    } else {
+        let matches = Command::new("kuryr")
+            .version(env!("CARGO_PKG_VERSION"))
+            .about(ABOUT)
+            .long_about(LONG_ABOUT)
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .after_help("`kuryr serve --help` tells where the configuration is looked for.")
+            .subcommand(serve("serve"))
+            .try_get_matches_from(arguments)?;
+        matches
+            .subcommand_matches("serve")
+            .cloned()
+            .unwrap_or_default()
+    };
+    Ok(read(&matches))
+}
+
+fn serve(name: &'static str) -> Command {
+    let path = |id: &'static str, metavar: &'static str, help: &'static str| {
+        Arg::new(id)
+            .long(id)
+            .value_name(metavar)
+            .value_parser(value_parser!(PathBuf))
+            .help(help)
+    };
+    Command::new(name)
+        .about("Answers Docker until told to stop")
+        .after_help(SERVE_HELP)
+        .arg(
+            path(
+                "config-file",
+                "FILE",
+                "Read this file; may be repeated, the last one wins",
+            )
+            .action(ArgAction::Append),
+        )
+        .arg(
+            path(
+                "config-dir",
+                "DIR",
+                "Read the *.conf files of this folder; may be repeated",
+            )
+            .action(ArgAction::Append),
+        )
+        .arg(
+            Arg::new("debug")
+                .long("debug")
+                .short('d')
+                .action(ArgAction::Count)
+                .help("Log more than usual"),
+        )
+        .arg(path("log-dir", "DIR", "Log to a file in this folder").alias("logdir"))
+        .arg(
+            path(
+                "log-file",
+                "FILE",
+                "Log to this file instead of the standard output",
+            )
+            .alias("logfile"),
+        )
+        .args(OSLO_FLAGS.iter().map(|(flag, _)| {
+            let arg = Arg::new(*flag)
+                .long(*flag)
+                .action(ArgAction::Count)
+                .hide(true);
+            if *flag == "verbose" {
+                arg.short('v')
+            } else {
+                arg
+            }
+        }))
+        .args(
+            OSLO_OPTIONS
+                .iter()
+                .map(|option| Arg::new(*option).long(*option).hide(true)),
+        )
+}
+
+fn read(matches: &ArgMatches) -> CommandLine {
+    let mut named: Vec<(usize, Named)> = Vec::new();
+    for (id, kind) in [
+        ("config-file", Named::File as fn(PathBuf) -> Named),
+        ("config-dir", Named::Dir),
+    ] {
+        let paths = matches.get_many::<PathBuf>(id).into_iter().flatten();
+        let places = matches.indices_of(id).into_iter().flatten();
+        named.extend(places.zip(paths.cloned().map(kind)));
+    }
+    named.sort_by_key(|(place, _)| *place);
+
+    let mut values = BTreeMap::new();
+    let mut set = |name, value: &str| values.insert(("DEFAULT", name), value.to_owned());
+    for (id, name) in [("log-dir", "log_dir"), ("log-file", "log_file")] {
+        if let Some(path) = matches.get_one::<PathBuf>(id) {
+            // A `$` in a path of a shell's making is meant as it is.
+            set(name, &path.to_string_lossy().replace('$', "$$"));
+        }
+    }
+    for (flag, value) in OSLO_FLAGS {
+        if let Some((name, value)) = value.filter(|_| matches.get_count(flag) > 0) {
+            set(name, value);
+        }
+    }
+    if matches.get_count("debug") > 0 {
+        set("debug", "true");
+    }
+    CommandLine {
+        named: named.into_iter().map(|(_, name)| name).collect(),
+        values,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<CommandLine, clap::Error> {
+        parse(line.split_whitespace().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn files_and_folders_keep_their_order() {
+        let line = "kuryr serve --config-dir=d --config-file a --config-file b --config-dir e";
+        assert_eq!(
+            parsed(line).unwrap().named,
+            [
+                Named::Dir("d".into()),
+                Named::File("a".into()),
+                Named::File("b".into()),
+                Named::Dir("e".into()),
+            ]
+        );
+    }
+
+    #[test]
+    fn kuryr_server_takes_the_flags_it_took() {
+        let line = "/usr/bin/kuryr-server --config-file f -d -v --nouse-syslog --logdir /l --log-date-format x";
+        let values = parsed(line).unwrap().values;
+        assert_eq!(values[&("DEFAULT", "debug")], "true");
+        assert_eq!(values[&("DEFAULT", "use_syslog")], "false");
+        assert_eq!(values[&("DEFAULT", "log_dir")], "/l");
+    }
+
+    #[test]
+    fn what_is_no_flag_is_refused() {
+        for line in [
+            "kuryr",
+            "kuryr serve --bogus",
+            "kuryr-server serve",
+            "kuryr-server --bogus",
+        ] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_fits_a_terminal_and_tells_where_the_configuration_is() {
+        let help = parsed("kuryr serve --help").unwrap_err().to_string();
+        assert!(help.contains("/etc/kuryr"), "{help}");
+        assert!(
+            help.lines().all(|line| line.chars().count() <= 100),
+            "{help}"
+        );
+    }
+}

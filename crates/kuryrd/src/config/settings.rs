@@ -1,0 +1,342 @@
+//! The configuration as the program uses it: every value checked, every name resolved.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::credentials;
+use super::options as opt;
+use super::sources::Sources;
+use super::value::{Choice, Setting, choices};
+use crate::listen::Address;
+
+/// Everything that is configured.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Where Docker's calls come in.
+    pub(crate) listen: Listen,
+    /// Where operators ask; `None` is nowhere.
+    pub(crate) admin: Option<Address>,
+    /// What Docker is told and how long its calls may take.
+    pub(crate) docker: Docker,
+    /// How interfaces are made on this host.
+    pub(crate) binding: Binding,
+    /// What Kuryr does with Neutron.
+    pub(crate) neutron: Neutron,
+    /// How to reach Neutron; `None` if no `auth_type` is given.
+    pub(crate) session: Option<keystone::Settings>,
+    /// The name that Neutron's agent here goes by; `None` is the machine's host name.
+    pub(crate) host: Option<String>,
+    /// The folder of the journal.
+    pub(crate) state_path: PathBuf,
+    /// Where the log goes, and how much of it.
+    pub(crate) logs: Logs,
+}
+
+/// Where Docker's calls come in.
+#[derive(Clone, Debug)]
+pub(crate) struct Listen {
+    /// The socket.
+    pub(crate) address: Address,
+    /// Set if `address` speaks TLS.
+    pub(crate) tls: Option<TlsFiles>,
+}
+
+/// The PEM files of a TLS server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    /// The chain, our own certificate first.
+    pub(crate) certificate: PathBuf,
+    /// The certificate's key.
+    pub(crate) key: PathBuf,
+    /// Whose certificates a client must have one of; `None` serves every client.
+    pub(crate) client_authorities: Option<PathBuf>,
+}
+
+/// What Docker is told and how long its calls may take.
+#[derive(Clone, Debug)]
+pub(crate) struct Docker {
+    /// Of our networks.
+    pub(crate) scope: CapabilityScope,
+    /// For networks of scope local.
+    pub(crate) local_address_space: String,
+    /// For networks of scope global.
+    pub(crate) global_address_space: String,
+    /// Whether Docker is to choose MAC addresses.
+    pub(crate) requires_mac_address: bool,
+    /// Whether exposed ports are opened by a security group.
+    pub(crate) process_external_connectivity: bool,
+    /// The deadline of every call.
+    pub(crate) call_timeout: Duration,
+}
+
+/// How interfaces are made on this host.
+#[derive(Clone, Debug)]
+pub(crate) struct Binding {
+    /// What interfaces are called inside a container, before their number.
+    pub(crate) veth_dst_prefix: String,
+    /// When nothing says otherwise.
+    pub(crate) default_driver: BindingDriver,
+    /// The default is always among them.
+    pub(crate) enabled_drivers: Vec<BindingDriver>,
+    /// The parent of macvlan, ipvlan and vlan interfaces.
+    pub(crate) link_iface: Option<String>,
+    /// When nothing says otherwise.
+    pub(crate) default_port_driver: PortDriver,
+    /// The default is always among them.
+    pub(crate) enabled_port_drivers: Vec<PortDriver>,
+    /// The folder of external binding programs.
+    pub(crate) bindir: PathBuf,
+    /// The socket of Open vSwitch's database.
+    pub(crate) ovsdb: PathBuf,
+}
+
+/// What Kuryr does with Neutron.
+#[derive(Clone, Debug)]
+pub(crate) struct Neutron {
+    /// Of the subnets that are created.
+    pub(crate) enable_dhcp: bool,
+    /// The pool of IPv4 networks that name none.
+    pub(crate) default_subnetpool_v4: String,
+    /// The pool of IPv6 networks that name none.
+    pub(crate) default_subnetpool_v6: String,
+    /// What the names of created pools start with.
+    pub(crate) subnetpool_name_prefix: String,
+    /// Whether an endpoint fails whose port does not become active in time.
+    pub(crate) vif_plugging_is_fatal: bool,
+    /// How long to wait for that; `None` does not wait.
+    pub(crate) vif_plugging_timeout: Option<Duration>,
+}
+
+/// Where the log goes, and how much of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Logs {
+    /// Whether level DEBUG is included.
+    pub(crate) debug: bool,
+    /// `None` is a standard stream.
+    pub(crate) file: Option<PathBuf>,
+    /// The standard error instead of the standard output.
+    pub(crate) stderr: bool,
+    /// One JSON object per line.
+    pub(crate) json: bool,
+}
+
+choices! {
+    /// How far a driver's networks reach, for Docker.
+    CapabilityScope {
+        /// One host.
+        Local = "local",
+        /// A swarm.
+        Global = "global",
+    }
+}
+
+choices! {
+    /// How an interface is made.
+    BindingDriver {
+        /// A pair, one end of which goes into the container.
+        Veth = "veth",
+        /// A second MAC address on an interface of the host.
+        Macvlan = "macvlan",
+        /// A second IP address on an interface of the host.
+        Ipvlan = "ipvlan",
+        /// A tagged interface on an interface of the host.
+        Vlan = "vlan",
+        /// A virtual function behind a hardware switch.
+        HwVeb = "hw_veb",
+    }
+}
+
+choices! {
+    /// How a port is attached.
+    PortDriver {
+        /// On this host's switch.
+        Veth = "veth",
+        /// Through the port of the virtual machine that this is.
+        Nested = "nested",
+        /// As a subport of that port's trunk.
+        Vlan = "vlan",
+        /// As a virtual function.
+        Sriov = "sriov",
+    }
+}
+
+impl Setting for CapabilityScope {
+    fn parse(text: &str) -> Result<Self, String> {
+        Self::choose(text)
+    }
+}
+
+impl Setting for Address {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl Default for Address {
+    fn default() -> Self {
+        Self::Unix(PathBuf::from("/run/docker/plugins/kuryr.sock"))
+    }
+}
+
+/// A driver by name, or by its Python module, whose last part is the name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Driver<T>(T);
+
+impl<T: Choice + Default> Setting for Driver<T> {
+    fn parse(text: &str) -> Result<Self, String> {
+        let name = text.rsplit_once('.').map_or(text, |(_, name)| name);
+        T::choose(name).map(Self)
+    }
+}
+
+impl<T: Choice + Default> Setting for Vec<Driver<T>> {
+    fn parse(text: &str) -> Result<Self, String> {
+        let names = Vec::<String>::parse(text)?;
+        names.iter().map(|name| Driver::parse(name)).collect()
+    }
+}
+
+/// Reads every option, noting mistakes; what is returned is good only if there are none.
+pub(crate) fn read(sources: &mut Sources) -> Settings {
+    Settings {
+        listen: listen(sources),
+        admin: sources.read(&opt::ADMIN_URI),
+        docker: docker(sources),
+        binding: binding(sources),
+        neutron: neutron(sources),
+        session: credentials::read(sources),
+        host: sources.read(&opt::HOST),
+        state_path: sources.read(&opt::STATE_PATH),
+        logs: logs(sources),
+    }
+}
+
+fn listen(sources: &mut Sources) -> Listen {
+    let mut address: Address = sources.read(&opt::KURYR_URI);
+    let enabled: bool = sources.read(&opt::ENABLE_SSL);
+    let files = TlsFiles {
+        certificate: sources.read(&opt::SSL_CERT_FILE),
+        key: sources.read(&opt::SSL_KEY_FILE),
+        client_authorities: sources.read(&opt::SSL_CA_FILE),
+    };
+    match &mut address {
+        Address::Tcp { tls, .. } => *tls |= enabled,
+        Address::Unix(path) if enabled => {
+            let wrong = format!(
+                "TLS needs an http:// or https:// kuryr_uri, and that is unix://{}",
+                path.display()
+            );
+            sources.mistake(&opt::ENABLE_SSL, wrong);
+        }
+        Address::Unix(_) => {}
+    }
+    let tls = matches!(address, Address::Tcp { tls: true, .. }).then_some(files);
+    if tls.as_ref().is_none_or(|t| t.client_authorities.is_none()) && !address.is_local() {
+        sources.warnings.insert(format!(
+            "anyone who reaches {address} can drive this host's networks: \
+             use a unix:// kuryr_uri, or https:// with ssl_ca_file"
+        ));
+    }
+    Listen { address, tls }
+}
+
+fn docker(sources: &mut Sources) -> Docker {
+    let call_timeout: Duration = sources.read(&opt::DOCKER_CALL_TIMEOUT);
+    if call_timeout.is_zero() {
+        sources.mistake(
+            &opt::DOCKER_CALL_TIMEOUT,
+            "no call succeeds in no time; valid is more than 0",
+        );
+    }
+    Docker {
+        scope: sources.read(&opt::CAPABILITY_SCOPE),
+        local_address_space: sources.read(&opt::LOCAL_DEFAULT_ADDRESS_SPACE),
+        global_address_space: sources.read(&opt::GLOBAL_DEFAULT_ADDRESS_SPACE),
+        requires_mac_address: sources.read(&opt::REQUIRES_MAC_ADDRESS),
+        process_external_connectivity: sources.read(&opt::PROCESS_EXTERNAL_CONNECTIVITY),
+        call_timeout,
+    }
+}
+
+fn binding(sources: &mut Sources) -> Binding {
+    let ovsdb: String = sources.read(&opt::OVSDB_CONNECTION);
+    let ovsdb = ovsdb.strip_prefix("unix:").unwrap_or(&ovsdb).to_owned();
+    if !ovsdb.starts_with('/') {
+        let wrong = format!("`{ovsdb}` is not valid; valid are unix:/PATH and /PATH");
+        sources.mistake(&opt::OVSDB_CONNECTION, wrong);
+    }
+    let veth_dst_prefix: String = sources.read(&opt::VETH_DST_PREFIX);
+    if veth_dst_prefix.is_empty() || veth_dst_prefix.len() > 12 {
+        let wrong = format!("`{veth_dst_prefix}` is not valid; valid are 1 to 12 bytes");
+        sources.mistake(&opt::VETH_DST_PREFIX, wrong);
+    }
+    let default_driver = sources
+        .read::<Driver<BindingDriver>>(&opt::DEFAULT_DRIVER)
+        .0;
+    let default_port_driver = sources
+        .read::<Driver<PortDriver>>(&opt::DEFAULT_PORT_DRIVER)
+        .0;
+    Binding {
+        veth_dst_prefix,
+        default_driver,
+        enabled_drivers: with(default_driver, sources.read(&opt::ENABLED_DRIVERS)),
+        link_iface: sources.read(&opt::LINK_IFACE),
+        default_port_driver,
+        enabled_port_drivers: with(
+            default_port_driver,
+            sources.read(&opt::ENABLED_PORT_DRIVERS),
+        ),
+        bindir: sources.read(&opt::BINDIR),
+        ovsdb: PathBuf::from(ovsdb),
+    }
+}
+
+fn with<T: PartialEq + Copy>(default: T, enabled: Vec<Driver<T>>) -> Vec<T> {
+    let mut all: Vec<T> = enabled.into_iter().map(|driver| driver.0).collect();
+    if !all.contains(&default) {
+        all.push(default);
+    }
+    all
+}
+
+fn neutron(sources: &mut Sources) -> Neutron {
+    let seconds: i64 = sources.read(&opt::VIF_PLUGGING_TIMEOUT);
+    let timeout = u64::try_from(seconds).unwrap_or_else(|_| {
+        let wrong = format!("`{seconds}` is not valid; valid are 0 and more");
+        sources.mistake(&opt::VIF_PLUGGING_TIMEOUT, wrong);
+        0
+    });
+    Neutron {
+        enable_dhcp: sources.read(&opt::ENABLE_DHCP),
+        default_subnetpool_v4: sources.read(&opt::DEFAULT_SUBNETPOOL_V4),
+        default_subnetpool_v6: sources.read(&opt::DEFAULT_SUBNETPOOL_V6),
+        subnetpool_name_prefix: sources.read(&opt::SUBNETPOOL_NAME_PREFIX),
+        vif_plugging_is_fatal: sources.read(&opt::VIF_PLUGGING_IS_FATAL),
+        vif_plugging_timeout: (timeout > 0).then(|| Duration::from_secs(timeout)),
+    }
+}
+
+fn logs(sources: &mut Sources) -> Logs {
+    for option in [&opt::USE_JOURNAL, &opt::USE_SYSLOG] {
+        if sources.read(option) {
+            sources.warnings.insert(format!(
+                "[DEFAULT] {} is not supported: the log goes to a standard stream, \
+                 which systemd keeps in its journal",
+                option.name
+            ));
+        }
+    }
+    let dir: Option<PathBuf> = sources.read(&opt::LOG_DIR);
+    let file: Option<String> = sources.read(&opt::LOG_FILE);
+    let file = match (dir, file) {
+        (Some(dir), Some(file)) => Some(dir.join(file)),
+        (Some(dir), None) => Some(dir.join("kuryr.log")),
+        (None, file) => file.map(PathBuf::from),
+    };
+    Logs {
+        debug: sources.read(&opt::DEBUG),
+        file,
+        stderr: sources.read(&opt::USE_STDERR),
+        json: sources.read(&opt::USE_JSON),
+    }
+}

@@ -1,0 +1,121 @@
+//! HTTP/1.1 on a socket: connections that stay open, calls that run to their end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+use tracing::Instrument;
+
+use crate::listen::{Listener, Socket};
+
+/// A client that does not finish its TLS handshake in this time is hung up on.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to rest when the kernel has no more file descriptors for us.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `routes` on `socket` until `stop`; `tasks` knows what is then still going on.
+pub(crate) async fn serve(
+    socket: Socket,
+    routes: Router,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    let routes = routes.layer(middleware::from_fn_with_state(tasks.clone(), to_its_end));
+    let server = Arc::new(Server {
+        routes,
+        stop: stop.clone(),
+    });
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = accept(&socket.listener) => accepted,
+        };
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, place = socket.place, "could not accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let server = server.clone();
+        match socket.tls.clone() {
+            None => drop(tasks.spawn(async move { server.converse(stream).await })),
+            Some(tls) => drop(tasks.spawn(async move {
+                match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => server.converse(stream).await,
+                    Ok(Err(error)) => tracing::warn!(%error, "refused a client"),
+                    Err(_) => tracing::warn!("hung up on a client that did not speak TLS"),
+                }
+            })),
+        }
+    }
+}
+
+/// Any stream of bytes.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+async fn accept(listener: &Listener) -> std::io::Result<Box<dyn Stream>> {
+    match listener {
+        Listener::Unix(listener) => Ok(Box::new(listener.accept().await?.0)),
+        Listener::Tcp(listener) => {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream))
+        }
+    }
+}
+
+struct Server {
+    routes: Router,
+    stop: CancellationToken,
+}
+
+impl Server {
+    /// Answers on one connection until the client hangs up, or until the call that is running when
+    /// `stop` comes has been answered. An idle connection has no limit: Docker keeps its own open,
+    /// and a call that meets a closed one arrives a second time with an empty body.
+    async fn converse(&self, stream: impl Stream) {
+        let answer = service_fn(|request| self.routes.clone().oneshot(request));
+        let connection = http1::Builder::new()
+            .header_read_timeout(None)
+            .half_close(true)
+            .serve_connection(TokioIo::new(stream), answer);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection broke");
+        }
+    }
+}
+
+/// Runs a call as a task of its own: neither a client that hangs up nor a panic cuts it in half
+/// or hurts another.
+async fn to_its_end(State(tasks): State<TaskTracker>, request: Request, next: Next) -> Response {
+    let call = tasks.spawn(next.run(request).in_current_span());
+    call.await.unwrap_or_else(|_| {
+        // Docker looks for `Err` and for `Error`. The panic itself has been logged by its hook.
+        let body = r#"{"Err":"kuryr failed unexpectedly; its log says more","Error":"kuryr failed unexpectedly; its log says more"}"#;
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        (StatusCode::INTERNAL_SERVER_ERROR, json, body).into_response()
+    })
+}
