@@ -41,6 +41,7 @@ fn main() -> ExitCode {
             return ExitCode::from(WRONG_CONFIGURATION);
         }
     };
+    let hidden = loaded.settings.logs.file.is_some();
     let lived = logs::start(&loaded.settings.logs, filter.as_deref())
         .map_err(|error| say(&format!("kuryr: {error:#}")))
         .map(|()| live(loaded));
@@ -48,6 +49,9 @@ fn main() -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
             tracing::error!("{error:#}");
+            if hidden {
+                say(&format!("kuryr: {error:#}"));
+            }
             ExitCode::FAILURE
         }
         Err(()) => ExitCode::FAILURE,

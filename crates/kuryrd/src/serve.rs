@@ -54,7 +54,12 @@ pub(crate) async fn serve(
         match socket.tls.clone() {
             None => drop(tasks.spawn(async move { server.converse(stream).await })),
             Some(tls) => drop(tasks.spawn(async move {
-                match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
+                let shaken = tokio::select! {
+                    () = server.stop.cancelled() => return,
+                    shaken = handshake => shaken,
+                };
+                match shaken {
                     Ok(Ok(stream)) => server.converse(stream).await,
                     Ok(Err(error)) => tracing::warn!(%error, "refused a client"),
                     Err(_) => tracing::warn!("hung up on a client that did not speak TLS"),
@@ -118,4 +123,121 @@ async fn to_its_end(State(tasks): State<TaskTracker>, request: Request, next: Ne
         let json = [(header::CONTENT_TYPE, "application/json")];
         (StatusCode::INTERNAL_SERVER_ERROR, json, body).into_response()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use axum::routing::post;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::listen::{self, Address};
+
+    /// A server with three calls: one at once, one that waits to be told, one that panics.
+    struct Subject {
+        dir: tempfile::TempDir,
+        stop: CancellationToken,
+        tasks: TaskTracker,
+        go_on: Arc<Notify>,
+        gone_on: Arc<AtomicBool>,
+    }
+
+    impl Subject {
+        fn start() -> Self {
+            let subject = Self {
+                dir: tempfile::tempdir().unwrap(),
+                stop: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+                go_on: Arc::default(),
+                gone_on: Arc::default(),
+            };
+            let (go_on, gone_on) = (subject.go_on.clone(), subject.gone_on.clone());
+            let slow = async move || {
+                go_on.notified().await;
+                gone_on.store(true, Ordering::Relaxed);
+                "slow"
+            };
+            let routes = Router::new()
+                .route("/fast", post(async || "fast"))
+                .route("/slow", post(slow))
+                .route("/panic", post(panicking));
+            let address = Address::Unix(subject.dir.path().join("socket"));
+            let socket = listen::open(&address, None).unwrap();
+            let (stop, tasks) = (subject.stop.clone(), subject.tasks.clone());
+            tasks.spawn(serve(socket, routes, stop, tasks.clone()));
+            subject
+        }
+
+        async fn ask(&self, path: &str) -> UnixStream {
+            let mut stream = UnixStream::connect(self.dir.path().join("socket"))
+                .await
+                .unwrap();
+            let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream
+        }
+
+        async fn drained(self) {
+            self.tasks.close();
+            let waited = tokio::time::timeout(Duration::from_secs(10), self.tasks.wait());
+            waited.await.unwrap();
+        }
+    }
+
+    async fn panicking() -> &'static str {
+        panic!("as a test")
+    }
+
+    async fn reply(stream: &mut UnixStream) -> String {
+        let mut buffer = [0; 1024];
+        let length = stream.read(&mut buffer).await.unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    async fn a_while() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    #[tokio::test]
+    async fn a_running_call_is_answered_after_the_stop() {
+        let subject = Subject::start();
+        let mut running = subject.ask("/slow").await;
+        a_while().await;
+        subject.stop.cancel();
+        a_while().await;
+        assert!(!subject.tasks.is_empty());
+        subject.go_on.notify_one();
+        assert!(reply(&mut running).await.ends_with("slow"));
+        subject.drained().await;
+    }
+
+    #[tokio::test]
+    async fn a_client_that_hangs_up_does_not_cut_its_call_in_half() {
+        let subject = Subject::start();
+        drop(subject.ask("/slow").await);
+        a_while().await;
+        subject.go_on.notify_one();
+        subject.stop.cancel();
+        let gone_on = subject.gone_on.clone();
+        subject.drained().await;
+        assert!(gone_on.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_and_hurts_no_one_else() {
+        let subject = Subject::start();
+        let mut hurt = subject.ask("/panic").await;
+        let said = reply(&mut hurt).await;
+        assert!(said.starts_with("HTTP/1.1 500"), "{said}");
+        assert!(said.contains(r#""Err":"kuryr failed"#), "{said}");
+        assert!(
+            reply(&mut subject.ask("/fast").await)
+                .await
+                .ends_with("fast")
+        );
+    }
 }

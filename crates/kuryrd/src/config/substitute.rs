@@ -12,7 +12,17 @@ pub(crate) fn value(
     found: Option<&Found>,
 ) -> Result<String, String> {
     let mut trail = vec![(group.to_owned(), option.name)];
-    expand(sources, group, option, found, &mut trail)
+    let value = expand(sources, group, option, found, &mut trail);
+    match option.kind {
+        // What follows the dollar sign is part of the secret.
+        Kind::Secret => value.map_err(|_| {
+            "a `$` in it refers to no option that can be used; a dollar sign itself is written `$$`"
+                .to_owned()
+        }),
+        Kind::Text | Kind::Flag | Kind::Integer | Kind::Number | Kind::List | Kind::Ignored => {
+            value
+        }
+    }
 }
 
 type Trail = Vec<(String, &'static str)>;

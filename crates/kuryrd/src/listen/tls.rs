@@ -33,10 +33,11 @@ pub(crate) fn acceptor(files: &TlsFiles) -> anyhow::Result<TlsAcceptor> {
             builder.with_client_cert_verifier(verifier)
         }
     };
+    let certificates = certificates(&files.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .with_context(|| format!("could not read a private key from {}", files.key.display()))?;
     let mut config = builder
-        .with_single_cert(certificates(&files.certificate)?, key)
+        .with_single_cert(certificates, key)
         .with_context(|| {
             format!(
                 "the certificate in {} and the key in {} do not make a TLS server",

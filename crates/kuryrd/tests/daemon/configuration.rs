@@ -1,0 +1,69 @@
+//! What is said of a configuration, right or wrong.
+
+use crate::subject::{Place, program, run};
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let place = Place::new();
+    let lines = "capability_scope = swarm\ndebug = perhaps\nnonsense\n\
+        [neutron]\nauth_type = password\nauth_url = http://k\npassword = hunter2$nobody\n";
+    let mut command = place.command("kuryr", lines);
+    command.env("OS_BINDING__DEFAULT_DRIVER", "tap");
+    let (code, said) = run(command);
+    assert_eq!(code, Some(78));
+    let said = said.replace(&place.dir.path().display().to_string(), "DIR");
+    insta::assert_snapshot!(said, @r"
+    kuryr: the configuration has 6 mistakes:
+      DIR/kuryr.conf:5: [DEFAULT] capability_scope: `swarm` is not valid; valid are local, global
+      DIR/kuryr.conf:6: [DEFAULT] debug: `perhaps` is not a switch; valid are true, false, yes, no, on, off, 1, 0
+      DIR/kuryr.conf:7: neither `key = value`, a [section] nor a # comment
+      DIR/kuryr.conf:11: [neutron] password: a `$` in it refers to no option that can be used; a dollar sign itself is written `$$`
+      environment OS_BINDING__DEFAULT_DRIVER: [binding] default_driver: `tap` is not valid; valid are veth, macvlan, ipvlan, vlan, hw_veb
+      configuration: [neutron] username: neither username nor user_id is set
+    ");
+}
+
+#[test]
+fn a_missing_file_is_a_mistake() {
+    let mut command = program();
+    command.args(["serve", "--config-file", "/nonexistent/kuryr.conf"]);
+    let (code, said) = run(command);
+    assert_eq!(code, Some(78));
+    assert!(
+        said.contains("/nonexistent/kuryr.conf: cannot be read"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_stranger_is_told_what_it_is() {
+    let help = program().arg("--help").output().unwrap();
+    assert!(help.status.success());
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(
+        help.contains("network and IPAM driver for Docker"),
+        "{help}"
+    );
+    let version = program().arg("--version").output().unwrap();
+    assert!(
+        String::from_utf8(version.stdout)
+            .unwrap()
+            .starts_with("kuryr 0.")
+    );
+}
+
+#[test]
+fn it_answers_to_the_name_of_its_forerunner() {
+    let place = Place::new();
+    let forerunner = place.path("kuryr-server");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kuryr"), &forerunner).unwrap();
+    let mut command = std::process::Command::new(forerunner);
+    command.env_clear().env("HOME", place.dir.path());
+    command
+        .arg("--config-file")
+        .arg(place.configure("kuryr", ""));
+    command.args(["--debug", "--verbose"]);
+    let daemon = place.start_command("kuryr", command);
+    assert_eq!(daemon.activate().status, 200);
+    assert!(daemon.log().contains(" DEBUG kuryr."), "{}", daemon.log());
+}
