@@ -8,7 +8,9 @@
     reason = "a test harness fails by panicking, and prints what its children print"
 )]
 
+pub mod faulty;
 pub mod netns;
+pub mod notebook;
 pub mod ovs;
 
 use std::process::Command;

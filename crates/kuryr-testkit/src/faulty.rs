@@ -1,0 +1,113 @@
+//! A transport that fails when it is told to.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use neutron_client::Failure;
+use tower::{Service, ServiceExt};
+
+/// What becomes of an exchange.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fate {
+    /// It takes place.
+    Pass,
+    /// The request never arrives.
+    LoseRequest,
+    /// The request is carried out, and the reply never arrives.
+    LoseReply,
+    /// It is answered with this status, and not carried out.
+    Answer(u16),
+}
+
+/// Decides an exchange's fate by its number (from 0) and its request.
+type Decide = dyn Fn(usize, &Request<Bytes>) -> Fate + Send + Sync;
+
+/// A transport around another one; clones share the count and the plan.
+#[derive(Clone)]
+pub struct Faulty<S> {
+    inner: S,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    decide: Arc<Decide>,
+    log: Vec<String>,
+}
+
+impl<S> Faulty<S> {
+    /// Lets everything pass until it is told otherwise.
+    pub fn new(inner: S) -> Self {
+        let state = State {
+            decide: Arc::new(|_, _| Fate::Pass),
+            log: Vec::new(),
+        };
+        Self {
+            inner,
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// From now on `decide` says what happens; the count begins again.
+    pub fn plan(&self, decide: impl Fn(usize, &Request<Bytes>) -> Fate + Send + Sync + 'static) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = State {
+            decide: Arc::new(decide),
+            log: Vec::new(),
+        };
+    }
+
+    /// The exchanges since the last plan, such as `POST /v2.0/ports`.
+    pub fn log(&self) -> Vec<String> {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .log
+            .clone()
+    }
+
+    fn fate(&self, request: &Request<Bytes>) -> Fate {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = state.log.len();
+        state
+            .log
+            .push(format!("{} {}", request.method(), request.uri().path()));
+        (Arc::clone(&state.decide))(number, request)
+    }
+}
+
+impl<S> Service<Request<Bytes>> for Faulty<S>
+where
+    S: Service<Request<Bytes>, Response = Response<Bytes>> + Clone + Send + 'static,
+    S::Error: Into<Failure>,
+    S::Future: Send,
+{
+    type Response = Response<Bytes>;
+    type Error = Failure;
+    type Future = BoxFuture<'static, Result<Response<Bytes>, Failure>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let (inner, fate) = (self.inner.clone(), self.fate(&request));
+        Box::pin(async move {
+            let lost = || Failure::Passing("the test cut the connection".into());
+            match fate {
+                Fate::Pass => inner.oneshot(request).await.map_err(Into::into),
+                Fate::LoseRequest => Err(lost()),
+                Fate::LoseReply => {
+                    inner.oneshot(request).await.map_err(Into::into)?;
+                    Err(lost())
+                }
+                Fate::Answer(status) => Response::builder()
+                    .status(status)
+                    .body(Bytes::from_static(b"the test says so"))
+                    .map_err(|error| Failure::Lasting(error.into())),
+            }
+        })
+    }
+}
