@@ -1,1 +1,32 @@
-//! What Kuryr does, for any front end.
+//! What Kuryr does, for any front end: keeps container networks and endpoints in step with
+//! Neutron's networks and ports, and this host's interfaces in step with both.
+//!
+//! Every verb takes the instant by which it must have ended, converges (asking twice is asking
+//! once), and undoes its own steps when a later one fails.
+
+mod address;
+mod ask;
+mod binding;
+mod debt;
+mod endpoint;
+mod error;
+mod journal;
+mod keyed;
+mod kuryr;
+mod lease;
+mod names;
+mod network;
+mod pool;
+mod range;
+mod view;
+
+pub use ask::{
+    AddressRequest, Attachment, Details, EndpointId, Interface, InvalidId, NetworkId, NewEndpoint,
+    NewNetwork, Pool, PoolId, PoolRequest, Range, Route,
+};
+pub use error::{Error, Kind};
+pub use ipnet::IpNet;
+pub use journal::{Journal, JournalError};
+pub use kuryr::{Kuryr, Settings};
+pub use kuryr_vif::IfName;
+pub use neutron_api::{IpVersion, MacAddress};

@@ -1,0 +1,325 @@
+//! Addresses for endpoints: each is a fixed IP of a Neutron port, from the moment it is reserved.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ipnet::IpNet;
+use neutron_api::{
+    NetworkId as NeutronNetworkId, NewPort, Port, PortChange, PortId, Subnet, SubnetId, WantedIp,
+};
+use neutron_client::{Filter, Neutron};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::ask::{AddressRequest, PoolId};
+use crate::binding;
+use crate::debt::Debt;
+use crate::error::{Error, told};
+use crate::kuryr::Kuryr;
+use crate::names;
+use crate::pool::in_range;
+use crate::view::Net;
+
+/// Ports that were made for addresses, and that no endpoint has yet.
+#[derive(Default)]
+pub(crate) struct Reservations(Mutex<HashMap<PortId, Reservation>>);
+
+struct Reservation {
+    port: Port,
+    /// Those of the port's addresses that the runtime knows of.
+    taken: Vec<IpAddr>,
+    since: Instant,
+}
+
+impl Reservations {
+    pub(crate) fn insert(&self, port: Port, taken: Vec<IpAddr>) {
+        let reservation = Reservation {
+            taken,
+            since: Instant::now(),
+            port,
+        };
+        self.all().insert(reservation.port.id, reservation);
+    }
+
+    /// An address of `subnet` that came with a port which was made for its other family.
+    ///
+    /// The runtime asks for an endpoint's addresses one after the other, so the youngest port is
+    /// the right one; where that goes wrong, [`Kuryr::create_endpoint`] sorts it out.
+    fn take_offered(&self, subnet: SubnetId) -> Option<IpAddr> {
+        let mut all = self.all();
+        let (address, reservation) = all
+            .values_mut()
+            .filter_map(|reservation| Some((reservation.offered(subnet)?, reservation)))
+            .max_by_key(|(_, reservation)| reservation.since)?;
+        reservation.taken.push(address);
+        Some(address)
+    }
+
+    /// The youngest port that has an address of `subnet` which the runtime does not know of.
+    fn offering(&self, subnet: SubnetId) -> Option<(Port, Vec<IpAddr>)> {
+        let all = self.all();
+        let youngest = all
+            .values()
+            .filter(|reservation| reservation.offered(subnet).is_some())
+            .max_by_key(|reservation| reservation.since)?;
+        Some((youngest.port.clone(), youngest.taken.clone()))
+    }
+
+    /// Takes out the port of `network` that has all these addresses.
+    pub(crate) fn claim(&self, network: NeutronNetworkId, addresses: &[IpNet]) -> Option<Port> {
+        let mut all = self.all();
+        let id = all.values().find(|reservation| {
+            let has = |net: &IpNet| has_address(&reservation.port, net.addr());
+            reservation.port.network_id == network && addresses.iter().all(has)
+        })?;
+        let id = id.port.id;
+        all.remove(&id).map(|reservation| reservation.port)
+    }
+
+    /// Takes out the port of `network` that has this address.
+    fn release(&self, network: NeutronNetworkId, address: IpAddr) -> Option<Port> {
+        self.claim(network, &[address.into()])
+    }
+
+    /// The addresses of a port that the runtime counts on.
+    pub(crate) fn taken(&self, port: PortId) -> Vec<IpAddr> {
+        self.all()
+            .get(&port)
+            .map(|reservation| reservation.taken.clone())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn remove(&self, port: PortId) {
+        self.all().remove(&port);
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<PortId, Reservation>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reservation {
+    fn offered(&self, subnet: SubnetId) -> Option<IpAddr> {
+        let of_subnet = self
+            .port
+            .fixed_ips
+            .iter()
+            .filter(|ip| ip.subnet_id == subnet);
+        of_subnet
+            .map(|ip| ip.ip_address)
+            .find(|address| !self.taken.contains(address))
+    }
+}
+
+impl Kuryr {
+    /// Reserves an address, and with it a port, bound to this host, that has it.
+    ///
+    /// # Errors
+    /// The address is taken or out of range, the range is full, Neutron's refusal, or a port that
+    /// can't be plugged on this host.
+    pub async fn reserve_address(
+        &self,
+        pool: &PoolId,
+        ask: AddressRequest,
+        by: Instant,
+    ) -> Result<IpNet, Error> {
+        if let Some(reserved) = self.leases.reserve(pool, ask.address)? {
+            return Ok(reserved);
+        }
+        let (net, subnet) = self.network_of_pool(pool, by).await?;
+        let address = match self.reserve(&net, &subnet, ask, by).await {
+            Err(error) if error.is_absence() => {
+                self.mistrust(&net);
+                let (net, subnet) = self.network_of_pool(pool, by).await?;
+                self.reserve(&net, &subnet, ask, by).await?
+            }
+            other => other?,
+        };
+        in_range(address, subnet.cidr)
+    }
+
+    /// Releases an address: its port goes. An address that nobody has is released already.
+    ///
+    /// # Errors
+    /// Neutron can't be asked what there is at an address that this run has not reserved.
+    pub async fn release_address(
+        &self,
+        pool: &PoolId,
+        address: IpAddr,
+        by: Instant,
+    ) -> Result<(), Error> {
+        if self.leases.release(pool, address) {
+            return Ok(());
+        }
+        let (net, subnet) = match self.network_of_pool(pool, by).await {
+            Err(Error::UnknownPool(_)) => return Ok(()),
+            other => other?,
+        };
+        if subnet.gateway_ip == Some(address) || self.debts.frees(net.id, address) {
+            return Ok(());
+        }
+        if let Some(port) = self.reservations.release(net.id, address) {
+            self.debts.owe(removal(&port)).await;
+            return Ok(());
+        }
+        let neutron = self.neutron.by(by);
+        for port in ports_at(&neutron, &net, address).await? {
+            let ours = port.device_owner == names::DEVICE_OWNER
+                && (port.name == names::UNBOUND_PORT
+                    || port.name == format!("{}-port", port.device_id));
+            if ours {
+                self.debts.owe(removal(&port)).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn reserve(
+        &self,
+        net: &Arc<Net>,
+        subnet: &Subnet,
+        ask: AddressRequest,
+        by: Instant,
+    ) -> Result<IpAddr, Error> {
+        if let Some(address) = ask.address {
+            if !subnet.cidr.contains(&address) {
+                return Err(Error::OutsideRange {
+                    address,
+                    range: subnet.cidr,
+                });
+            }
+            self.debts.addresses_freed(net.id, Some(address), by).await;
+            if let Some((port, taken)) = self.reservations.offering(subnet.id) {
+                return self.readdress(port, taken, subnet, address, by).await;
+            }
+        } else if let Some(address) = self.reservations.take_offered(subnet.id) {
+            return Ok(address);
+        }
+        let wanted = WantedIp {
+            subnet_id: subnet.id,
+            ip_address: ask.address,
+        };
+        let other = net.other_family(subnet);
+        let companion = other.map(|other| WantedIp {
+            subnet_id: other.id,
+            ip_address: None,
+        });
+        let fixed_ips: Vec<WantedIp> = [Some(wanted), companion].into_iter().flatten().collect();
+        let port = match self.make_port(net, &fixed_ips, ask, by).await {
+            // Containers that have just gone may still have their ports.
+            Err(error) if error.is_shortage() && self.debts.may_free(net.id, ask.address) => {
+                self.debts.addresses_freed(net.id, ask.address, by).await;
+                self.make_port(net, &fixed_ips, ask, by).await?
+            }
+            other => other?,
+        };
+        let has = port.fixed_ips.iter().find(|ip| ip.subnet_id == subnet.id);
+        let Some(address) = has.map(|ip| ip.ip_address) else {
+            self.debts.owe(removal(&port)).await;
+            return Err(Error::NoAddress {
+                port: port.id,
+                range: subnet.cidr,
+            });
+        };
+        self.reservations.insert(port, vec![address]);
+        Ok(address)
+    }
+
+    /// Gives a port that no endpoint has yet the address of `subnet` that the user wants.
+    async fn readdress(
+        &self,
+        port: Port,
+        taken: Vec<IpAddr>,
+        subnet: &Subnet,
+        address: IpAddr,
+        by: Instant,
+    ) -> Result<IpAddr, Error> {
+        if !has_address(&port, address) {
+            let kept = port.fixed_ips.iter().filter(|ip| ip.subnet_id != subnet.id);
+            let wanted = WantedIp {
+                subnet_id: subnet.id,
+                ip_address: Some(address),
+            };
+            let change = PortChange {
+                fixed_ips: Some(kept.map(|ip| WantedIp::from(*ip)).chain([wanted]).collect()),
+                ..PortChange::default()
+            };
+            let changed = self.neutron.by(by).update(port.id, &change).await;
+            let port = changed.map_err(told(format!("reserve {address}")))?;
+            self.reservations
+                .insert(port, [taken, vec![address]].concat());
+        } else {
+            self.reservations
+                .insert(port, [taken, vec![address]].concat());
+        }
+        Ok(address)
+    }
+
+    /// Makes a port that is bound to this host.
+    pub(crate) async fn make_port(
+        &self,
+        net: &Net,
+        fixed_ips: &[WantedIp],
+        ask: AddressRequest,
+        by: Instant,
+    ) -> Result<Port, Error> {
+        // Until an endpoint has it, the port is told from others by a number of its own.
+        let device_id = Uuid::new_v4().to_string();
+        let new = NewPort {
+            name: names::UNBOUND_PORT.to_owned(),
+            network_id: Some(net.id),
+            fixed_ips: Some(fixed_ips.to_vec()),
+            mac_address: ask.mac,
+            device_id: device_id.clone(),
+            device_owner: names::DEVICE_OWNER.to_owned(),
+            admin_state_up: true,
+            host_id: Some(self.settings.host.clone()),
+            security_groups: None,
+        };
+        let identity = Filter::new().with("device_id", &device_id);
+        let port = match self.neutron.by(by).create(&new, &identity).await {
+            Ok(port) => port,
+            Err(error) => {
+                if error.is_passing() {
+                    self.debts.owe(Debt::DeleteStrayPort { device_id }).await;
+                }
+                let what = ask
+                    .address
+                    .map_or_else(|| "an address".to_owned(), |a| a.to_string());
+                return Err(told(format!("reserve {what}"))(error));
+            }
+        };
+        if let Err(error) = binding::switch(&port, &self.settings.host) {
+            self.debts.owe(removal(&port)).await;
+            return Err(error);
+        }
+        Ok(port)
+    }
+}
+
+/// The debt that a port of ours is to go.
+pub(crate) fn removal(port: &Port) -> Debt {
+    Debt::DeletePort {
+        port: port.id,
+        network: port.network_id,
+        addresses: port.fixed_ips.iter().map(|ip| ip.ip_address).collect(),
+    }
+}
+
+pub(crate) fn has_address(port: &Port, address: IpAddr) -> bool {
+    port.fixed_ips.iter().any(|ip| ip.ip_address == address)
+}
+
+/// The ports of a network that have this address: none or one.
+pub(crate) async fn ports_at(
+    neutron: &Neutron,
+    net: &Net,
+    address: IpAddr,
+) -> Result<Vec<Port>, Error> {
+    let filter = Filter::new().with("network_id", net.id).at(address);
+    neutron
+        .list(&filter)
+        .await
+        .map_err(told(format!("look up who has {address}")))
+}

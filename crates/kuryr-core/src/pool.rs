@@ -1,0 +1,276 @@
+//! Address pools: ranges of addresses for networks that are going to be made.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use neutron_api::{IpVersion, Network, NewNetwork, NewSubnet, NewSubnetPool, Subnet, SubnetPool};
+use neutron_client::{Filter, Neutron};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use crate::ask::{Pool, PoolId, PoolRequest};
+use crate::debt::{Debt, MadePool, named};
+use crate::error::{Error, told};
+use crate::kuryr::Kuryr;
+use crate::lease::{LIFE, Lease, Source};
+use crate::names;
+
+impl Kuryr {
+    /// Sets a range of addresses aside for a network that is going to be made.
+    ///
+    /// The range is given back if no network is made of it within a minute.
+    ///
+    /// # Errors
+    /// The range does not fit the request, no default subnet pool exists, or Neutron's refusal.
+    pub async fn request_pool(&self, ask: PoolRequest, by: Instant) -> Result<Pool, Error> {
+        let neutron = self.neutron.by(by);
+        let (id, lease) = match ask.cidr {
+            Some(cidr) => {
+                let (cidr, part) = checked(&ask, cidr)?;
+                // One at a time for a range: the network that follows is told by its range alone.
+                let _turn = self.ranges.turn(&cidr, by).await?;
+                self.leases.free(cidr, by).await?;
+                self.pool_of_range(&neutron, cidr, part).await?
+            }
+            None => self.range_of_default_pool(&neutron, ask.version).await?,
+        };
+        let cidr = lease.cidr;
+        self.leases.insert(&id, lease);
+        self.expire(id.clone());
+        Ok(Pool { id, cidr })
+    }
+
+    /// Gives a range back; succeeds for one that a network was made of, which goes with it.
+    ///
+    /// # Errors
+    /// None so far.
+    pub async fn release_pool(&self, pool: &PoolId, by: Instant) -> Result<(), Error> {
+        let Some(lease) = self.leases.remove(pool) else {
+            return Ok(());
+        };
+        let debt = match lease.source {
+            Source::OwnPool(pool) => Debt::DeletePool(pool),
+            Source::DefaultPool { network, .. } => Debt::DeleteNetwork {
+                network,
+                pools: Vec::new(),
+            },
+        };
+        self.debts.pay(debt, by).await;
+        Ok(())
+    }
+
+    /// Reserves the address of a network's gateway; none if the network has no gateway.
+    ///
+    /// # Errors
+    /// The address is not in the range, is not the gateway, or the pool is unknown.
+    pub async fn reserve_gateway(
+        &self,
+        pool: &PoolId,
+        wanted: Option<IpAddr>,
+        by: Instant,
+    ) -> Result<Option<IpNet>, Error> {
+        if let Some(reserved) = self.leases.reserve(pool, wanted)? {
+            return Ok(Some(reserved));
+        }
+        let (_, subnet) = self.network_of_pool(pool, by).await?;
+        match (subnet.gateway_ip, wanted) {
+            (Some(gateway), Some(wanted)) if gateway != wanted => Err(Error::OtherGateway {
+                wanted,
+                gateway,
+                range: subnet.cidr,
+            }),
+            (Some(gateway), _) => Ok(Some(in_range(gateway, subnet.cidr)?)),
+            (None, _) => Ok(None),
+        }
+    }
+
+    /// Makes a subnet pool that holds just the user's range.
+    async fn pool_of_range(
+        &self,
+        neutron: &Neutron,
+        cidr: IpNet,
+        part: Option<IpNet>,
+    ) -> Result<(PoolId, Lease), Error> {
+        let new = NewSubnetPool {
+            name: names::subnet_pool(&self.settings.subnet_pool_prefix, cidr),
+            description: Uuid::new_v4().to_string(),
+            prefixes: vec![cidr],
+            default_prefixlen: Some(cidr.prefix_len()),
+            min_prefixlen: Some(cidr.prefix_len()),
+        };
+        let identity = named(&new.name, &new.description);
+        let pool = match neutron.create(&new, &identity).await {
+            Ok(pool) => pool,
+            Err(error) => {
+                if error.is_passing() {
+                    let (name, description) = (new.name, new.description);
+                    self.debts
+                        .owe(Debt::DeleteStrayPool { name, description })
+                        .await;
+                }
+                return Err(told(format!("set aside {cidr}"))(error));
+            }
+        };
+        let made = MadePool {
+            id: pool.id,
+            name: pool.name,
+        };
+        Ok((pool_id(pool.id)?, lease(cidr, part, Source::OwnPool(made))))
+    }
+
+    /// Takes a range from the default subnet pool, onto a network that waits for its name.
+    ///
+    /// Neutron gives ranges to subnets only, and a subnet to a network only.
+    async fn range_of_default_pool(
+        &self,
+        neutron: &Neutron,
+        version: IpVersion,
+    ) -> Result<(PoolId, Lease), Error> {
+        let pool = self.default_pool(neutron, version).await?;
+        let act = || format!("take a range of subnet pool {} ({})", pool.name, pool.id);
+        let waiting = NewNetwork {
+            name: names::waiting_network(&Uuid::new_v4()),
+            description: "waits for the container network that it is going to be".to_owned(),
+            admin_state_up: true,
+        };
+        let stray = || Debt::DeleteStrayNetwork {
+            name: waiting.name.clone(),
+            description: waiting.description.clone(),
+        };
+        let identity = named(&waiting.name, &waiting.description);
+        let network = match neutron.create(&waiting, &identity).await {
+            Ok(network) => network,
+            Err(error) => {
+                if error.is_passing() {
+                    self.debts.owe(stray()).await;
+                }
+                return Err(told(act())(error));
+            }
+        };
+        match self.subnet_of_pool(neutron, &network, &pool).await {
+            Ok(subnet) => {
+                let source = Source::DefaultPool {
+                    pool: pool.id,
+                    network: network.id,
+                    subnet: subnet.id,
+                    gateway: subnet.gateway_ip,
+                };
+                Ok((pool_id(subnet.id)?, lease(subnet.cidr, None, source)))
+            }
+            Err(error) => {
+                let undo = Debt::DeleteNetwork {
+                    network: network.id,
+                    pools: Vec::new(),
+                };
+                self.debts.owe(undo).await;
+                Err(told(act())(error))
+            }
+        }
+    }
+
+    async fn subnet_of_pool(
+        &self,
+        neutron: &Neutron,
+        network: &Network,
+        pool: &SubnetPool,
+    ) -> Result<Subnet, neutron_client::Error> {
+        let new = NewSubnet {
+            name: String::new(),
+            description: String::new(),
+            network_id: network.id,
+            ip_version: pool.ip_version,
+            cidr: None,
+            subnetpool_id: Some(pool.id),
+            gateway_ip: None,
+            allocation_pools: None,
+            enable_dhcp: self.settings.enable_dhcp,
+        };
+        neutron
+            .create(&new, &Filter::new().with("network_id", network.id))
+            .await
+    }
+
+    async fn default_pool(
+        &self,
+        neutron: &Neutron,
+        version: IpVersion,
+    ) -> Result<SubnetPool, Error> {
+        let name = match version {
+            IpVersion::V4 => &self.settings.default_subnet_pool_v4,
+            IpVersion::V6 => &self.settings.default_subnet_pool_v6,
+        };
+        let filter = Filter::new().with("name", name);
+        let pools = neutron
+            .list::<SubnetPool>(&filter)
+            .await
+            .map_err(told(format!("look up the default subnet pool {name}")))?;
+        match <[SubnetPool; 1]>::try_from(pools) {
+            Ok([pool]) if pool.ip_version == version => Ok(pool),
+            Ok([pool]) => Err(Error::DefaultPoolVersion {
+                name: pool.name,
+                version,
+            }),
+            Err(pools) if pools.is_empty() => Err(Error::NoDefaultPool {
+                name: name.clone(),
+                version,
+            }),
+            Err(pools) => Err(Error::Ambiguous {
+                what: format!("default subnet pool {name}"),
+                candidates: pools.iter().map(|pool| pool.id.to_string()).collect(),
+            }),
+        }
+    }
+
+    /// Gives back ranges that no network was made of, also those of an earlier run.
+    pub(crate) fn expire_leases(&self) {
+        for (pool, _) in self.leases.all() {
+            self.expire(pool);
+        }
+    }
+
+    fn expire(&self, pool: PoolId) {
+        let kuryr = self.clone();
+        self.background.spawn(async move {
+            sleep(LIFE).await;
+            if kuryr.leases.get(&pool).is_some() {
+                tracing::warn!("giving back pool {pool}: no network was made of it");
+                let _ = kuryr.release_pool(&pool, Instant::now() + LIFE).await;
+            }
+        });
+    }
+}
+
+/// The range and the part of it that are asked for, if they go together.
+fn checked(ask: &PoolRequest, cidr: IpNet) -> Result<(IpNet, Option<IpNet>), Error> {
+    let (cidr, part) = (cidr.trunc(), ask.part.map(|part| part.trunc()));
+    if IpVersion::of(cidr.addr()) != ask.version {
+        return Err(Error::RangeVersion {
+            range: cidr,
+            version: ask.version,
+        });
+    }
+    match part {
+        Some(part) if !cidr.contains(&part) => Err(Error::PartOutside { part, range: cidr }),
+        part => Ok((cidr, part)),
+    }
+}
+
+fn lease(cidr: IpNet, part: Option<IpNet>, source: Source) -> Lease {
+    Lease {
+        cidr,
+        part,
+        source,
+        reserved: Vec::new(),
+    }
+}
+
+fn pool_id(id: impl std::fmt::Display) -> Result<PoolId, Error> {
+    id.to_string()
+        .parse()
+        .map_err(|_| Error::Bug("a UUID is not a pool identifier"))
+}
+
+/// An address with its range's prefix length, as container runtimes write it.
+pub(crate) fn in_range(address: IpAddr, range: IpNet) -> Result<IpNet, Error> {
+    IpNet::new(address, range.prefix_len()).map_err(|_| Error::OutsideRange { address, range })
+}

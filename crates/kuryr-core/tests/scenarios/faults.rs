@@ -1,0 +1,108 @@
+//! Exchange k with Neutron fails, for every k and in every way: what Docker then asks for works,
+//! and when all is removed nothing is left.
+
+use kuryr_core::IpVersion;
+use kuryr_testkit::faulty::Fate;
+
+use crate::world::{Plan, World, dual_stack, subnet};
+
+/// More exchanges than any of the stories below has.
+const FAR: usize = 60;
+
+#[tokio::test(start_paused = true)]
+async fn one_lost_request_or_reply_or_busy_neutron_is_not_noticed() {
+    for (name, plan) in plans() {
+        for fate in [
+            Fate::LoseRequest,
+            Fate::LoseReply,
+            Fate::Answer(503),
+            Fate::Answer(500),
+        ] {
+            for k in 0..FAR {
+                let world = World::new();
+                world
+                    .wire
+                    .plan(move |number, _| if number == k { fate } else { Fate::Pass });
+                let when = format!("{name}: exchange {k} met {fate:?}");
+                assert!(story(&world, &plan).await, "{when}: not repeated");
+                let (end, log) = (world.wire.log().len() <= k, world.wire.log());
+                world
+                    .assert_nothing_left(&format!("{when}: {log:#?}"))
+                    .await;
+                if end {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_anywhere_leaves_nothing() {
+    for (name, plan) in plans() {
+        for status in [400, 403, 409] {
+            for k in 0..FAR {
+                let world = World::new();
+                let fate = Fate::Answer(status);
+                world
+                    .wire
+                    .plan(move |number, _| if number == k { fate } else { Fate::Pass });
+                story(&world, &plan).await;
+                let log = world.wire.log();
+                let when = format!("{name}: exchange {k} met {status}: {log:#?}");
+                world.assert_nothing_left(&when).await;
+                if log.len() <= k {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_neutron_that_goes_away_for_a_minute_leaves_nothing() {
+    for (name, plan) in plans() {
+        for k in 0..FAR {
+            let world = World::new();
+            let start = tokio::time::Instant::now();
+            world.wire.plan(move |number, _| {
+                let away = number >= k && start.elapsed().as_secs() < 60;
+                if away { Fate::LoseRequest } else { Fate::Pass }
+            });
+            story(&world, &plan).await;
+            let log = world.wire.log();
+            world
+                .assert_nothing_left(&format!("{name}: away from exchange {k} on: {log:#?}"))
+                .await;
+            if log.len() <= k {
+                break;
+            }
+        }
+    }
+}
+
+/// A network with two containers comes and goes; whether all went well.
+async fn story(world: &World, plan: &Plan) -> bool {
+    let Ok(made) = world.create_network(plan).await else {
+        return false;
+    };
+    let containers = [world.run(&made).await, world.run(&made).await];
+    let well = containers.iter().all(Result::is_ok);
+    for container in containers.iter().flatten() {
+        world.stop(&made, container).await;
+    }
+    world.delete_network(&made).await;
+    well
+}
+
+fn plans() -> [(&'static str, Plan); 3] {
+    let defaults = Plan {
+        defaults: vec![IpVersion::V4, IpVersion::V6],
+        ..Plan::default()
+    };
+    [
+        ("subnet", subnet("10.20.0.0/24")),
+        ("both families", dual_stack()),
+        ("defaults", defaults),
+    ]
+}

@@ -1,0 +1,123 @@
+//! The program is killed between two requests, and what it owes is not forgotten.
+
+use kuryr_core::AddressRequest;
+use kuryr_testkit::faulty::Fate;
+use neutron_api::Port;
+
+use crate::world::{World, dual_stack, soon, subnet};
+
+#[tokio::test(start_paused = true)]
+async fn a_container_outlives_the_program() {
+    let mut world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    let container = world.run(&made).await.unwrap();
+    assert!(world.kuryr.settled(soon()).await);
+    world.restart();
+    let joined = world
+        .kuryr
+        .join(&made.id, &container.id, soon())
+        .await
+        .unwrap();
+    assert_eq!(joined.gateways.len(), 2);
+    let another = world.run(&made).await.unwrap();
+    for container in [&container, &another] {
+        world.stop(&made, container).await;
+    }
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after a restart").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_is_made_of_a_range_that_was_set_aside_before() {
+    for plan in [
+        dual_stack(),
+        crate::world::Plan {
+            subnets: vec![],
+            defaults: vec![kuryr_core::IpVersion::V4],
+            ..Default::default()
+        },
+    ] {
+        let mut world = World::new();
+        let made = world.create_network(&plan).await.unwrap();
+        world.restart();
+        world.delete_network(&made).await;
+        world.assert_nothing_left("after a restart").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn containers_that_stop_while_neutron_is_away_leave_nothing() {
+    let mut world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    let container = world.run(&made).await.unwrap();
+    assert!(world.kuryr.settled(soon()).await);
+    world.wire.plan(|_, _| Fate::LoseRequest);
+    world.stop(&made, &container).await;
+    assert!(world.host.plugged().is_empty());
+    world.restart();
+    world.wire.plan(|_, _| Fate::Pass);
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after Neutron's absence").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn containers_that_stop_right_after_a_restart_without_neutron_leave_nothing() {
+    let mut world = World::new();
+    let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+    let container = world.run(&made).await.unwrap();
+    assert!(world.kuryr.settled(soon()).await);
+    world.restart();
+    world.wire.plan(|_, _| Fate::LoseRequest);
+    world.stop(&made, &container).await;
+    world.wire.plan(|_, _| Fate::Pass);
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after Neutron's absence").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_that_was_not_written_is_written_later() {
+    let mut world = World::new();
+    let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+    world.wire.plan(|number, _| {
+        if number == 0 {
+            Fate::Pass
+        } else {
+            Fate::LoseRequest
+        }
+    });
+    let container = world.run(&made).await.unwrap();
+    world.restart();
+    world.wire.plan(|_, _| Fate::Pass);
+    assert_eq!(
+        world.port_of(&container).await.name,
+        format!("{}-port", container.id)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_was_reserved_before_is_used_after() {
+    let mut world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    let mut addresses = Vec::new();
+    for pool in &made.pools {
+        let any = AddressRequest::default();
+        addresses.push(
+            world
+                .kuryr
+                .reserve_address(&pool.id, any, soon())
+                .await
+                .unwrap(),
+        );
+    }
+    world.restart();
+    let new = kuryr_core::NewEndpoint {
+        network: made.id.clone(),
+        id: crate::world::random_id().parse().unwrap(),
+        addresses: addresses.clone(),
+        mac: None,
+        options: Default::default(),
+    };
+    let interface = world.kuryr.create_endpoint(new, soon()).await.unwrap();
+    assert_eq!(interface.addresses, addresses);
+    assert_eq!(world.all::<Port>().await.len(), 1);
+}

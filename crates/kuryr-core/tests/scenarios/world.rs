@@ -1,0 +1,330 @@
+//! One Kuryr with its Neutron, its host and its journal, and Docker's choreography on it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use ipnet::IpNet;
+use kuryr_core::{
+    AddressRequest, EndpointId, Error, Interface, IpVersion, Journal, Kuryr, MacAddress, NetworkId,
+    NewEndpoint, NewNetwork, Pool, PoolRequest, Range, Settings,
+};
+use kuryr_testkit::faulty::Faulty;
+use kuryr_testkit::notebook::Notebook;
+use neutron_api::{Network, Port, Resource, Subnet, SubnetPool};
+use neutron_client::{Failure, Filter, Neutron};
+use neutron_embedded::{Embedded, EmbeddedSettings};
+use tempfile::TempDir;
+use tokio::time::Instant;
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+
+type Transport = BoxCloneSyncService<Request<Bytes>, Response<Bytes>, Failure>;
+
+pub(crate) struct World {
+    pub(crate) kuryr: Kuryr,
+    pub(crate) host: Arc<Notebook>,
+    /// Between Kuryr and Neutron.
+    pub(crate) wire: Faulty<Transport>,
+    /// Past the wire, for looking and for what others do.
+    pub(crate) neutron: Neutron,
+    journal: TempDir,
+}
+
+/// A network as the user wants it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) subnets: Vec<&'static str>,
+    /// As many ranges of the default pools as there are versions.
+    pub(crate) defaults: Vec<IpVersion>,
+    pub(crate) gateway: Option<&'static str>,
+    pub(crate) part: Option<&'static str>,
+    pub(crate) aux: Vec<&'static str>,
+    pub(crate) internal: bool,
+}
+
+/// A network as Docker knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) id: NetworkId,
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) gateways: Vec<Option<IpNet>>,
+    aux: Vec<IpAddr>,
+}
+
+/// A container as Docker knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Container {
+    pub(crate) id: EndpointId,
+    pub(crate) addresses: Vec<IpNet>,
+    pub(crate) interface: Interface,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(EmbeddedSettings::default())
+    }
+
+    pub(crate) fn with(settings: EmbeddedSettings) -> Self {
+        let embedded = Embedded::new(settings);
+        let transport = BoxCloneSyncService::new(embedded.service().map_err(Failure::from));
+        let wire = Faulty::new(transport.clone());
+        let (host, journal) = (Arc::new(Notebook::default()), tempfile::tempdir().unwrap());
+        let kuryr = start(&wire, &host, &journal);
+        Self {
+            kuryr,
+            host,
+            wire,
+            neutron: Neutron::new(transport),
+            journal,
+        }
+    }
+
+    /// The program is killed and starts again.
+    pub(crate) fn restart(&mut self) {
+        self.kuryr = start(&self.wire, &self.host, &self.journal);
+    }
+
+    /// `docker network create`, with the clean-up that Docker does when it fails.
+    pub(crate) async fn create_network(&self, plan: &Plan) -> Result<Made, Error> {
+        let id: NetworkId = random_id().parse().unwrap();
+        let mut made = Made {
+            id,
+            pools: vec![],
+            gateways: vec![],
+            aux: vec![],
+        };
+        let outcome = self.try_create_network(plan, &mut made).await;
+        if outcome.is_err() {
+            self.give_back(&made).await;
+        }
+        outcome.map(|()| made)
+    }
+
+    async fn try_create_network(&self, plan: &Plan, made: &mut Made) -> Result<(), Error> {
+        let explicit = plan
+            .subnets
+            .iter()
+            .map(|subnet| Some(subnet.parse::<IpNet>().unwrap()));
+        let defaults = plan.defaults.iter().map(|version| (None, *version));
+        let wanted = explicit.map(|cidr| (cidr, IpVersion::of(cidr.unwrap().addr())));
+        for (cidr, version) in wanted.chain(defaults) {
+            let part = plan.part.map(|part| part.parse().unwrap());
+            let ask = PoolRequest {
+                version,
+                cidr,
+                part,
+                options: BTreeMap::new(),
+            };
+            let pool = self.kuryr.request_pool(ask, soon()).await?;
+            made.pools.push(pool.clone());
+            let gateway = plan.gateway.map(|gateway| gateway.parse().unwrap());
+            made.gateways.push(
+                self.kuryr
+                    .reserve_gateway(&pool.id, gateway, soon())
+                    .await?,
+            );
+            for aux in &plan.aux {
+                let address: IpAddr = aux.parse().unwrap();
+                let ask = AddressRequest {
+                    address: Some(address),
+                    mac: None,
+                };
+                self.kuryr.reserve_address(&pool.id, ask, soon()).await?;
+                made.aux.push(address);
+            }
+        }
+        self.kuryr
+            .create_network(new_network(made, plan), soon())
+            .await
+    }
+
+    /// `docker network rm`.
+    pub(crate) async fn delete_network(&self, made: &Made) {
+        self.give_back(made).await;
+        let _ = self.kuryr.delete_network(&made.id, soon()).await;
+    }
+
+    async fn give_back(&self, made: &Made) {
+        for (i, pool) in made.pools.iter().enumerate() {
+            for aux in &made.aux {
+                let _ = self.kuryr.release_address(&pool.id, *aux, soon()).await;
+            }
+            if let Some(Some(gateway)) = made.gateways.get(i) {
+                let _ = self
+                    .kuryr
+                    .release_address(&pool.id, gateway.addr(), soon())
+                    .await;
+            }
+            let _ = self.kuryr.release_pool(&pool.id, soon()).await;
+        }
+    }
+
+    pub(crate) async fn run(&self, made: &Made) -> Result<Container, Error> {
+        self.run_with(made, None, None).await
+    }
+
+    /// `docker run`, with the clean-up that Docker does when it fails.
+    pub(crate) async fn run_with(
+        &self,
+        made: &Made,
+        ip: Option<&str>,
+        mac: Option<MacAddress>,
+    ) -> Result<Container, Error> {
+        let id: EndpointId = random_id().parse().unwrap();
+        let mut addresses = Vec::new();
+        let outcome = self.try_run(made, &id, ip, mac, &mut addresses).await;
+        if outcome.is_err() {
+            self.stop_endpoint(made, &id, &addresses).await;
+        }
+        outcome.map(|interface| Container {
+            id,
+            addresses,
+            interface,
+        })
+    }
+
+    async fn try_run(
+        &self,
+        made: &Made,
+        id: &EndpointId,
+        ip: Option<&str>,
+        mac: Option<MacAddress>,
+        addresses: &mut Vec<IpNet>,
+    ) -> Result<Interface, Error> {
+        for (i, pool) in made.pools.iter().enumerate() {
+            let address = ip.filter(|_| i == 0).map(|ip| ip.parse().unwrap());
+            let ask = AddressRequest { address, mac: None };
+            addresses.push(self.kuryr.reserve_address(&pool.id, ask, soon()).await?);
+        }
+        let new = NewEndpoint {
+            network: made.id.clone(),
+            id: id.clone(),
+            addresses: addresses.clone(),
+            mac,
+            options: BTreeMap::new(),
+        };
+        let interface = self.kuryr.create_endpoint(new, soon()).await?;
+        self.kuryr.join(&made.id, id, soon()).await?;
+        Ok(interface)
+    }
+
+    /// `docker rm -f`.
+    pub(crate) async fn stop(&self, made: &Made, container: &Container) {
+        self.stop_endpoint(made, &container.id, &container.addresses)
+            .await;
+    }
+
+    async fn stop_endpoint(&self, made: &Made, id: &EndpointId, addresses: &[IpNet]) {
+        let _ = self.kuryr.leave(&made.id, id, soon()).await;
+        let _ = self.kuryr.delete_endpoint(&made.id, id, soon()).await;
+        for (address, pool) in addresses.iter().zip(&made.pools) {
+            let _ = self
+                .kuryr
+                .release_address(&pool.id, address.addr(), soon())
+                .await;
+        }
+    }
+
+    pub(crate) async fn all<R: Resource>(&self) -> Vec<R> {
+        self.neutron.list(&Filter::new()).await.unwrap()
+    }
+
+    pub(crate) async fn port_of(&self, container: &Container) -> Port {
+        assert!(self.kuryr.settled(soon()).await, "labels are written");
+        let filter = Filter::new().with("device_id", &container.id);
+        let ports = self.neutron.list::<Port>(&filter).await.unwrap();
+        <[Port; 1]>::try_from(ports)
+            .expect("one port")
+            .into_iter()
+            .next()
+            .unwrap()
+    }
+
+    /// Fails unless Neutron and the host are as they were at the beginning.
+    pub(crate) async fn assert_nothing_left(&self, when: &str) {
+        let in_a_while = Instant::now() + Duration::from_secs(600);
+        assert!(
+            self.kuryr.settled(in_a_while).await,
+            "{when}: something is still owed"
+        );
+        assert_eq!(self.all::<Port>().await, [], "{when}");
+        assert_eq!(self.all::<Subnet>().await, [], "{when}");
+        assert_eq!(self.all::<Network>().await, [], "{when}");
+        let pools = self.all::<SubnetPool>().await;
+        assert!(
+            pools.iter().all(|pool| pool.is_default),
+            "{when}: {pools:?}"
+        );
+        assert!(
+            self.host.plugged().is_empty(),
+            "{when}: {:?}",
+            self.host.plugged()
+        );
+        let notes = std::fs::read_dir(self.journal.path()).unwrap().count();
+        assert_eq!(notes, 0, "{when}: notes in the journal");
+    }
+}
+
+pub(crate) fn new_network(made: &Made, plan: &Plan) -> NewNetwork {
+    let range = |(pool, gateway): (&Pool, &Option<IpNet>)| Range {
+        cidr: pool.cidr,
+        gateway: gateway.map(|gateway| gateway.addr()),
+        reserved: made
+            .aux
+            .iter()
+            .copied()
+            .filter(|aux| pool.cidr.contains(aux))
+            .collect(),
+    };
+    NewNetwork {
+        id: made.id.clone(),
+        ranges: made.pools.iter().zip(&made.gateways).map(range).collect(),
+        internal: plan.internal,
+        options: BTreeMap::new(),
+    }
+}
+
+pub(crate) fn subnet(cidr: &'static str) -> Plan {
+    Plan {
+        subnets: vec![cidr],
+        ..Plan::default()
+    }
+}
+
+pub(crate) fn dual_stack() -> Plan {
+    Plan {
+        subnets: vec!["10.20.0.0/24", "fd20::/64"],
+        ..Plan::default()
+    }
+}
+
+pub(crate) fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(25)
+}
+
+fn start(wire: &Faulty<Transport>, host: &Arc<Notebook>, journal: &TempDir) -> Kuryr {
+    let settings = Settings {
+        host: "host1".into(),
+        enable_dhcp: true,
+        default_subnet_pool_v4: "kuryr".into(),
+        default_subnet_pool_v6: "kuryr6".into(),
+        subnet_pool_prefix: "kuryrPool".into(),
+        interface_prefix: "eth".into(),
+        plugging_is_fatal: false,
+        plugging_timeout: Duration::from_secs(10),
+    };
+    let journal = Journal::open(journal.path()).unwrap();
+    Kuryr::new(Neutron::new(wire.clone()), host.clone(), journal, settings)
+}
+
+pub(crate) fn random_id() -> String {
+    format!(
+        "{}{}",
+        uuid::Uuid::new_v4().simple(),
+        uuid::Uuid::new_v4().simple()
+    )
+}
