@@ -1,5 +1,7 @@
 //! Veth pairs: finds, makes and removes them. Blocking.
 
+use std::fs;
+
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
@@ -114,10 +116,22 @@ fn bring_up(host: &IfName) -> Result<(), Error> {
             outcome.map_err(refusal("keep addresses off", host))?;
         }
     }
+    refuse_router_advertisements(host);
     kernel
         .ask(up(host), 0)
         .map(drop)
         .map_err(refusal("bring up", host))
+}
+
+/// A switch in userspace takes copies: what a container sends reaches this host's own stack as
+/// well, and a router advertisement would give the host a default route into the container. Only
+/// `/proc` can switch IPv6 off for one interface; where it cannot be written, or IPv6 is off
+/// altogether, the interface still gets no address.
+fn refuse_router_advertisements(host: &IfName) {
+    let switch = format!("/proc/sys/net/ipv6/conf/{host}/disable_ipv6");
+    if let Err(error) = fs::write(&switch, "1") {
+        tracing::debug!(switch, %error, "IPv6 stays as it is");
+    }
 }
 
 /// One message for both ends: there is no moment at which a half-made pair can be seen. The peer

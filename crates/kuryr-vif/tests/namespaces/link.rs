@@ -55,6 +55,23 @@ netns_test! {
 }
 
 netns_test! {
+    async fn no_ipv6_from_the_container_reaches_the_hosts_own_stack() {
+        let _ovs = Ovs::start();
+        let (host, vif) = (host(), vif(1));
+        plug(&host, &vif).await;
+        let container = Container::new("c1");
+        container.take(vif.attachment.container.as_str(), "10.0.0.1/24");
+        container.run("ip", "-6 addr add fd00::1/64 dev eth0 nodad");
+        // To all nodes, as router advertisements go; the container itself is one and answers.
+        assert!(container.reaches("ff02::1%eth0"));
+        let counters = run("cat", &format!("/proc/net/dev_snmp6/{}", vif.attachment.host));
+        let count = |name| counters.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(!count("Ip6InReceives").ends_with("\t0"), "the ping was sent: {counters}");
+        assert!(count("Ip6InDelivers").ends_with("\t0"), "{counters}");
+    }
+}
+
+netns_test! {
     async fn checksums_are_off_in_front_of_a_userspace_switch_only() {
         let _ovs = Ovs::start();
         let (host, userspace, mut kernel) = (host(), vif(1), vif(2));
