@@ -1,0 +1,184 @@
+# shellcheck shell=bash
+# The commands of `lab`, but for `enter`.
+
+need_root() { ((EUID == 0)) || die "this needs root"; }
+
+# One command changes the lab at a time.
+lock() {
+    need_root
+    mkdir -p "$LAB_STATE"
+    exec 9>"$LAB_STATE.lock"
+    flock 9
+}
+
+lab_up() {
+    local start=$EPOCHREALTIME hosts host
+    case ${1-} in
+        '') hosts=(host1) ;;
+        --all) hosts=(host1 host2) ;;
+        *) hosts=("$@") ;;
+    esac
+    for host in "${hosts[@]}"; do host_number "$host" >/dev/null; done
+    lock
+    if everything_runs cloud "${hosts[@]}"; then
+        say "The lab is up: cloud ${hosts[*]}."
+        return 0
+    fi
+    say "Starting the lab: cloud ${hosts[*]}"
+    prepare
+    step "underlay" underlay_up
+    together cloud_up "hosts_up ${hosts[*]}"
+    for host in "${hosts[@]}"; do step "$host known to Neutron" host_registered "$host"; done
+    say "The lab is up after $(seconds_since "$start") s. Next: $LAB_DIR/lab enter ${hosts[0]}"
+}
+
+prepare() {
+    [[ -z $(missing_packages) ]] || step "Debian packages" install_packages
+    venv_current "$LAB_VENV" "$LAB_DIR/requirements.txt" ||
+        step "Python environment" make_venv "$LAB_VENV" "$LAB_DIR/requirements.txt"
+    [[ -e $LAB_CACHE/bb.tar ]] || step "container image bb:1" make_image
+}
+
+# Runs commands side by side; fails when one of them fails.
+together() { # "COMMAND ARGUMENTS"...
+    local command pid pids=() failed=0
+    for command; do
+        # shellcheck disable=SC2086
+        (set -- $command && "$@") &
+        pids+=($!)
+    done
+    for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
+    ((failed == 0)) || die "the lab did not start; what runs now: lab status; clean up: lab down"
+}
+
+hosts_up() { # HOST...
+    local host
+    for host; do
+        step "$host: namespaces, links" host_network "$host"
+        step "$host: Open vSwitch" host_switch "$host"
+        step "$host: ovn-controller" host_controller "$host"
+        step "$host: dockerd" host_docker "$host"
+    done
+}
+
+space_parts() { # SPACE
+    case $1 in
+        cloud) say "${CLOUD_PARTS[@]}" ;;
+        host*) say "${HOST_PARTS[@]}" ;;
+    esac
+}
+
+everything_runs() { # SPACE...
+    local space part
+    for space in underlay "$@"; do
+        space_holder "$space" >/dev/null || return 1
+        for part in $(space_parts "$space"); do part_pid "$part" "$space" >/dev/null || return 1; done
+    done
+}
+
+lab_status() {
+    local space part pid parts
+    [[ -n $(spaces) ]] || say "The lab is down."
+    for space in $(spaces); do
+        pid=$(space_holder "$space") || pid="gone"
+        printf '%s (namespaces of %s)' "$space" "$pid"
+        [[ $space != host* || $pid == gone ]] || printf ', Docker %s' "$(docker_flavour "$space")"
+        echo
+        parts=$(space_parts "$space")
+        [[ ! -e $LAB_STATE/$space.kuryr-py.pid ]] || parts+=" kuryr-py"
+        for part in $parts; do
+            pid=$(part_pid "$part" "$space") || pid="stopped"
+            printf '  %-22s %-8s %s\n' "$part" "$pid" "$(part_log "$part" "$space")"
+        done
+    done
+}
+
+lab_check() {
+    lab_up --all
+    # The check locks for itself where it must.
+    exec 9>&-
+    bash "$LAB_DIR/lib/check.sh"
+}
+
+lab_start() {
+    local part space name
+    lock
+    for name; do
+        part_split "$name"
+        step "$name" part_start "$part" "$space"
+    done
+}
+
+lab_stop() {
+    local part space name
+    lock
+    for name; do
+        part_split "$name"
+        part_stop "$part" "$space"
+    done
+}
+
+lab_kill() {
+    local part space name
+    lock
+    for name; do
+        part_split "$name"
+        part_stop "$part" "$space" KILL
+    done
+}
+
+lab_pid() {
+    local part space
+    part_split "$1"
+    part_pid "$part" "$space" || die "$1 does not run"
+    echo
+}
+
+lab_log() {
+    local part space
+    part_split "$1"
+    part_log "$part" "$space"
+    echo
+}
+
+lab_docker() { # HOST FLAVOUR
+    (($# == 2)) || die "usage: lab docker HOST 20|28"
+    host_number "$1" >/dev/null
+    [[ $2 == 20 || $2 == 28 ]] || die "no such Docker: $2 (20 or 28)"
+    lock
+    space_holder "$1" >/dev/null || die "$1 is not up (lab up $1)"
+    [[ $2 == 20 || -x $LAB_CACHE/docker28/usr/sbin/dockerd ]] || step "Docker 28 from Debian" fetch_docker28
+    step "$1: dockerd $2" docker_switch "$1" "$2"
+}
+
+lab_python() { # HOST up|down
+    host_number "${1-}" >/dev/null
+    case ${2-} in
+        up)
+            lock
+            venv_current "$LAB_PY_VENV" "$LAB_DIR/requirements-kuryr-py.txt" ||
+                step "Python environment of kuryr-py" make_venv "$LAB_PY_VENV" "$LAB_DIR/requirements-kuryr-py.txt"
+            step "$1: kuryr-py" python_up "$1"
+            ;;
+        down)
+            lock
+            python_down "$1"
+            ;;
+        *) die "usage: lab python HOST up|down" ;;
+    esac
+}
+
+lab_down() {
+    local space
+    [[ -d $LAB_STATE ]] || return 0
+    lock
+    for space in $(spaces); do space_remove "$space"; done
+    rm -rf "${LAB_STATE:?}"
+    rm -f "$LAB_STATE.lock"
+    say "The lab is down."
+}
+
+lab_purge() {
+    lab_down
+    rm -rf "${LAB_CACHE:?}"
+}
