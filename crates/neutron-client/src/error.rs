@@ -150,6 +150,9 @@ impl Error {
         match self {
             Self::NoAnswer { source, .. } => source.is_passing(),
             Self::Deadline { .. } => true,
+            // Neutron's considered answer to a range that a pool does not have, but it maps no
+            // status to this exception, and so the status is 500.
+            Self::Refused { fault, .. } if fault.kind == "SubnetAllocationError" => false,
             Self::Refused { status, .. } | Self::Unreadable { status, .. } => {
                 matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
             }

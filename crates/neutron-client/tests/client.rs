@@ -83,6 +83,20 @@ async fn a_refusal_is_not_repeated_and_is_told_with_its_request_id() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_exhausted_subnet_pool_is_not_asked_again() {
+    let neutron = neutron(|_| {
+        reply(
+            500,
+            r#"{"NeutronError": {"type": "SubnetAllocationError", "message": "Full."}}"#,
+        )
+    });
+    let start = Instant::now();
+    let error = neutron.create(&new(), &Filter::new()).await.unwrap_err();
+    assert_eq!(error.fault(), Some("SubnetAllocationError"));
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_neutron_that_never_answers_costs_no_more_than_the_deadline() {
     let neutron = Neutron::new(service_fn(|_: Request<Bytes>| {
         std::future::pending::<Result<Response<Bytes>, Infallible>>()
