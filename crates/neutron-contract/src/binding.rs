@@ -1,0 +1,102 @@
+//! Promises about binding ports to hosts.
+
+use neutron_api::{MacAddress, Network, Port, PortChange};
+use neutron_client::{Error, Filter};
+
+use crate::ground::{Ground, named, refusal, unique, unique_mac};
+
+/// A reserved address costs no binding.
+pub async fn a_port_without_a_host_is_unbound(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let port = ground.port(&network).await;
+    assert_eq!(port.vif_type.as_deref(), Some("unbound"));
+    assert_eq!(port.host_id.as_deref(), Some(""));
+}
+
+/// Whether it is bound when made or later.
+pub async fn binding_to_a_host_says_how_to_plug(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let at_once = bound(&ground, &network).await;
+    let later = ground.port(&network).await;
+    let later = rebind(&ground, &later, Some(&ground.host), None).await;
+    for port in [at_once, later.expect("a bound port")] {
+        assert_eq!(port.vif_type.as_deref(), Some("ovs"));
+        assert_eq!(port.vnic_type.as_deref(), Some("normal"));
+        let details = port.vif_details.expect("details");
+        assert!(details.bridge_name.is_some(), "{details:?}");
+        assert!(details.datapath_type.is_some(), "{details:?}");
+    }
+}
+
+/// So a wrong host name in the configuration is told to the user.
+pub async fn binding_to_an_unknown_host_fails_visibly(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let mut new = ground.new_port(&network);
+    new.host_id = Some(unique("no-such-host"));
+    let port = ground.make(&new).await;
+    assert_eq!(port.vif_type.as_deref(), Some("binding_failed"));
+}
+
+/// So what is plugged on a host can be compared with what Neutron thinks.
+pub async fn ports_are_found_by_their_host(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let port = bound(&ground, &network).await;
+    ground.port(&network).await;
+    let filter = Filter::new()
+        .with("binding:host_id", &ground.host)
+        .with("network_id", network.id);
+    assert_eq!(ground.ids::<Port>(filter).await, [port.id.to_string()]);
+}
+
+/// A MAC must be known before binding.
+pub async fn a_bound_port_keeps_its_mac(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let port = bound(&ground, &network).await;
+    let outcome = rebind(&ground, &port, None, Some(unique_mac())).await;
+    assert_eq!(refusal(outcome), named(409, "PortBound"));
+    let outcome = rebind(&ground, &port, None, Some(port.mac_address)).await;
+    assert_eq!(outcome.expect("no change").mac_address, port.mac_address);
+}
+
+/// Unbinding takes a request of its own.
+pub async fn unbinding_does_not_free_the_mac_at_once(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let port = bound(&ground, &network).await;
+    let outcome = rebind(&ground, &port, Some(""), Some(unique_mac())).await;
+    assert_eq!(refusal(outcome), named(409, "PortBound"));
+    assert_eq!(ground.again(&port).await.host_id, Some(ground.host));
+}
+
+/// One request makes a reserved port a container's.
+pub async fn an_unbound_port_takes_a_mac_and_a_host_at_once(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let port = bound(&ground, &network).await;
+    let unbound = rebind(&ground, &port, Some(""), None).await;
+    let unbound = unbound.expect("an unbound port");
+    assert_eq!(unbound.vif_type.as_deref(), Some("unbound"));
+    let mac = unique_mac();
+    let again = rebind(&ground, &port, Some(&ground.host), Some(mac)).await;
+    let again = again.expect("a bound port");
+    assert_eq!(again.vif_type.as_deref(), Some("ovs"));
+    assert_eq!((again.mac_address, again.fixed_ips), (mac, port.fixed_ips));
+}
+
+async fn bound(ground: &Ground, network: &Network) -> Port {
+    let mut new = ground.new_port(network);
+    new.host_id = Some(ground.host.clone());
+    ground.make(&new).await
+}
+
+async fn rebind(
+    ground: &Ground,
+    port: &Port,
+    host: Option<&str>,
+    mac_address: Option<MacAddress>,
+) -> Result<Port, Error> {
+    let change = PortChange {
+        host_id: host.map(str::to_owned),
+        mac_address,
+        ..PortChange::default()
+    };
+    ground.neutron.update(port.id, &change).await
+}

@@ -1,0 +1,257 @@
+//! Promises about ports and their addresses.
+
+use std::net::IpAddr;
+
+use neutron_api::{AllocationPool, FixedIp, Port, PortChange, SecurityGroup, Subnet, WantedIp};
+use neutron_client::Filter;
+
+use crate::ground::{Ground, named, unique, unique_mac};
+
+/// So a create whose reply was lost can be found, and what a killed daemon left, too.
+pub async fn a_ports_identity_counts_from_the_post_on(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let new = ground.new_port(&network);
+    let port = ground.make(&new).await;
+    ground.port(&network).await;
+    let filters = [
+        Filter::new().with("device_id", &new.device_id),
+        Filter::new()
+            .with("device_id", &new.device_id)
+            .with("device_owner", "compute:kuryr")
+            .with("network_id", network.id),
+    ];
+    for filter in filters {
+        assert_eq!(ground.ids::<Port>(filter).await, [port.id.to_string()]);
+    }
+}
+
+/// Neutron gives nothing out twice.
+pub async fn ports_share_neither_address_nor_mac(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let mut addresses = Vec::new();
+    let mut macs = Vec::new();
+    for _ in 0..4 {
+        let port = ground.port(&network).await;
+        addresses.extend(port.fixed_ips.iter().map(|ip| ip.ip_address));
+        macs.push(port.mac_address);
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    macs.sort_unstable();
+    macs.dedup();
+    assert_eq!((addresses.len(), macs.len()), (4, 4));
+}
+
+/// `--ip` of an address in use.
+pub async fn a_taken_address_is_named(ground: Ground) {
+    let (network, subnet) = ground.network_with("10.99.0.0/24").await;
+    let mut new = ground.new_port(&network);
+    new.fixed_ips = Some(vec![at(&subnet, "10.99.0.77")]);
+    ground.make(&new).await;
+    new.device_id = unique("device");
+    assert_eq!(
+        ground.refusal(&new).await,
+        named(409, "IpAddressAlreadyAllocated")
+    );
+}
+
+/// `--mac-address` of another container.
+pub async fn a_mac_is_unique_on_its_network_only(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let mut new = ground.new_port(&network);
+    new.mac_address = Some(unique_mac());
+    assert_eq!(Some(ground.make(&new).await.mac_address), new.mac_address);
+    assert_eq!(ground.refusal(&new).await, named(409, "MacAddressInUse"));
+    let (elsewhere, _) = ground.network_with("10.99.0.0/24").await;
+    new.network_id = Some(elsewhere.id);
+    assert_eq!(ground.make(&new).await.network_id, elsewhere.id);
+}
+
+/// Whether any address is asked for, or one of this subnet.
+pub async fn a_full_subnet_is_named(ground: Ground) {
+    let network = ground.network().await;
+    let mut new = ground.new_subnet(&network, "10.99.0.0/24");
+    new.allocation_pools = Some(vec![AllocationPool {
+        start: ip("10.99.0.9"),
+        end: ip("10.99.0.9"),
+    }]);
+    let subnet = ground.make(&new).await;
+    ground.port(&network).await;
+    let mut port = ground.new_port(&network);
+    for wish in [None, Some(vec![any(&subnet)])] {
+        port.fixed_ips = wish;
+        let refusal = ground.refusal(&port).await;
+        assert_eq!(refusal, named(409, "IpAddressGenerationFailure"));
+    }
+}
+
+/// `--ip` outside `--ip-range`, and gateways.
+pub async fn an_address_outside_the_allocation_pools_can_be_had(ground: Ground) {
+    let network = ground.network().await;
+    let mut new = ground.new_subnet(&network, "10.99.0.0/24");
+    new.allocation_pools = Some(vec![AllocationPool {
+        start: ip("10.99.0.100"),
+        end: ip("10.99.0.199"),
+    }]);
+    let subnet = ground.make(&new).await;
+    for address in ["10.99.0.200", "10.99.0.1"] {
+        let mut port = ground.new_port(&network);
+        port.fixed_ips = Some(vec![at(&subnet, address)]);
+        let port = ground.make(&port).await;
+        assert_eq!(addresses(&port), [ip(address)]);
+    }
+}
+
+/// A wrong `--ip`.
+pub async fn an_address_of_no_subnet_is_refused(ground: Ground) {
+    let (network, subnet) = ground.network_with("10.99.0.0/24").await;
+    for address in ["10.98.0.5", "10.99.0.0", "10.99.0.255"] {
+        let mut port = ground.new_port(&network);
+        port.fixed_ips = Some(vec![at(&subnet, address)]);
+        let refusal = ground.refusal(&port).await;
+        assert_eq!(refusal, named(400, "InvalidIpForSubnet"), "{address}");
+    }
+}
+
+/// One request makes a dual-stack endpoint.
+pub async fn a_port_gets_an_address_of_each_family(ground: Ground) {
+    let (network, four) = ground.network_with("10.99.0.0/24").await;
+    let six = ground.subnet(&network, "fd00:99::/64").await;
+    let unasked = ground.port(&network).await;
+    let mut new = ground.new_port(&network);
+    new.fixed_ips = Some(vec![any(&four), at(&six, "fd00:99::77")]);
+    let asked = ground.make(&new).await;
+    for port in [&unasked, &asked] {
+        assert_eq!(port.fixed_ips.len(), 2, "{port:?}");
+        for subnet in [&four, &six] {
+            let of = |ip: &&FixedIp| ip.subnet_id == subnet.id;
+            let ip = port.fixed_ips.iter().find(of).expect("an address");
+            assert!(subnet.cidr.contains(&ip.ip_address));
+        }
+    }
+    assert!(addresses(&asked).contains(&ip("fd00:99::77")));
+}
+
+/// What was there stays only where it is asked for again.
+pub async fn fixed_ips_are_replaced_as_a_whole(ground: Ground) {
+    let (network, four) = ground.network_with("10.99.0.0/24").await;
+    let six = ground.subnet(&network, "fd00:99::/64").await;
+    let port = ground.port(&network).await;
+    let of_four = |port: &Port| {
+        let mut all = port.fixed_ips.iter();
+        all.find(|ip| ip.subnet_id == four.id)
+            .map(|ip| ip.ip_address)
+    };
+    let kept = of_four(&port);
+
+    let port = rewish(&ground, &port, vec![any(&four), at(&six, "fd00:99::77")]).await;
+    assert_eq!(of_four(&port), kept);
+    assert!(addresses(&port).contains(&ip("fd00:99::77")));
+
+    let port = rewish(&ground, &port, vec![at(&four, "10.99.0.88")]).await;
+    assert_eq!(addresses(&port), [ip("10.99.0.88")]);
+    assert_eq!(addresses(&ground.again(&port).await), [ip("10.99.0.88")]);
+}
+
+/// A place that gets its addresses later.
+pub async fn a_port_asked_to_have_no_address_has_none(ground: Ground) {
+    let (network, subnet) = ground.network_with("10.99.0.0/24").await;
+    let mut new = ground.new_port(&network);
+    new.fixed_ips = Some(Vec::new());
+    let port = ground.make(&new).await;
+    assert_eq!(port.fixed_ips, []);
+    let port = rewish(&ground, &port, vec![any(&subnet)]).await;
+    assert_eq!(port.fixed_ips.len(), 1);
+    let port = rewish(&ground, &port, Vec::new()).await;
+    assert_eq!(port.fixed_ips, []);
+}
+
+/// An address is reserved first and becomes an endpoint's later.
+pub async fn a_port_can_be_renamed_and_given_to_another_device(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let port = ground.port(&network).await;
+    let change = PortChange {
+        device_id: Some(unique("device")),
+        device_owner: Some("compute:other".into()),
+        ..PortChange::default()
+    };
+    let changed = ground
+        .neutron
+        .update(port.id, &change)
+        .await
+        .expect("a port");
+    assert_eq!(Some(changed.device_id), change.device_id);
+    assert_eq!(Some(changed.device_owner), change.device_owner);
+    assert_eq!(
+        (changed.name, changed.fixed_ips),
+        (port.name, port.fixed_ips)
+    );
+    let old = Filter::new().with("device_id", port.device_id);
+    assert_eq!(ground.ids::<Port>(old).await, [""; 0]);
+    let new = Filter::new().with("device_id", change.device_id.expect("set"));
+    assert_eq!(ground.ids::<Port>(new).await, [port.id.to_string()]);
+    let change = PortChange {
+        device_id: Some(String::new()),
+        device_owner: Some(String::new()),
+        ..PortChange::default()
+    };
+    let changed = ground
+        .neutron
+        .update(port.id, &change)
+        .await
+        .expect("a port");
+    assert_eq!(
+        (changed.device_id.as_str(), changed.device_owner.as_str()),
+        ("", "")
+    );
+}
+
+/// A port is never open by accident.
+pub async fn a_port_has_the_default_security_group(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let port = ground.port(&network).await;
+    let filter = Filter::new()
+        .with("name", "default")
+        .with("project_id", &port.project_id);
+    let groups = ground.neutron.list::<SecurityGroup>(&filter).await;
+    let groups = groups.expect("a list");
+    assert_eq!(groups.len(), 1);
+    assert_eq!(port.security_groups, [groups[0].id]);
+    let mut new = ground.new_port(&network);
+    new.security_groups = Some(Vec::new());
+    assert_eq!(ground.make(&new).await.security_groups, []);
+}
+
+async fn rewish(ground: &Ground, port: &Port, fixed_ips: Vec<WantedIp>) -> Port {
+    let change = PortChange {
+        fixed_ips: Some(fixed_ips),
+        ..PortChange::default()
+    };
+    ground
+        .neutron
+        .update(port.id, &change)
+        .await
+        .expect("a port")
+}
+
+fn addresses(port: &Port) -> Vec<IpAddr> {
+    port.fixed_ips.iter().map(|ip| ip.ip_address).collect()
+}
+
+fn any(subnet: &Subnet) -> WantedIp {
+    WantedIp {
+        subnet_id: subnet.id,
+        ip_address: None,
+    }
+}
+
+fn at(subnet: &Subnet, address: &str) -> WantedIp {
+    WantedIp {
+        subnet_id: subnet.id,
+        ip_address: Some(ip(address)),
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}

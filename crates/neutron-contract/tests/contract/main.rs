@@ -1,0 +1,22 @@
+//! Every Neutron that Kuryr claims to work with, held to the same promises.
+
+mod cloud;
+
+use neutron_contract::{Subject, hold_to_contract};
+use neutron_embedded::{Embedded, EmbeddedSettings, Hosts};
+
+hold_to_contract!(embedded, embedded_neutron());
+
+hold_to_contract!(
+    #[ignore = "needs a cloud: make test"]
+    real,
+    cloud::from_environment()
+);
+
+fn embedded_neutron() -> Subject {
+    let settings = EmbeddedSettings {
+        hosts: Hosts::These(vec!["host1".into()]),
+        ..EmbeddedSettings::default()
+    };
+    Subject::new(Embedded::new(settings).service(), "host1")
+}
