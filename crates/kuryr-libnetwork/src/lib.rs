@@ -6,6 +6,7 @@
 
 mod call;
 mod failure;
+mod ipam_driver;
 mod network_driver;
 mod text;
 mod wire;
@@ -79,6 +80,7 @@ pub fn routes(kuryr: Kuryr, settings: Settings) -> Router {
     Router::new()
         .route("/Plugin.Activate", post(activate))
         .merge(network_driver::routes())
+        .merge(ipam_driver::routes())
         .route_layer(middleware::from_fn_with_state(calls, call::run))
         .fallback(unknown_method)
         .method_not_allowed_fallback(not_a_post)

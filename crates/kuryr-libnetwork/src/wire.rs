@@ -84,10 +84,11 @@ const PLUGIN_JSON: &str = "application/vnd.docker.plugins.v1.1+json";
 
 #[cfg(test)]
 mod tests {
-    use kuryr_core::{NewEndpoint, NewNetwork};
+    use kuryr_core::{NewEndpoint, NewNetwork, PoolRequest};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ipam_driver::{ReleaseAddress, ReleasePool, RequestAddress, RequestPool};
     use crate::network_driver::{
         CreateEndpoint, CreateNetwork, EndpointRef, GwAllocCheck, NetworkRef,
     };
@@ -154,9 +155,13 @@ mod tests {
     fn decode_as_everything(body: &[u8]) {
         let _ = decode::<CreateNetwork>(body).map(NewNetwork::from);
         let _ = decode::<CreateEndpoint>(body).map(NewEndpoint::from);
+        let _ = decode::<RequestPool>(body).map(PoolRequest::try_from);
         let _ = decode::<NetworkRef>(body);
         let _ = decode::<EndpointRef>(body);
         let _ = decode::<GwAllocCheck>(body);
+        let _ = decode::<RequestAddress>(body);
+        let _ = decode::<ReleaseAddress>(body);
+        let _ = decode::<ReleasePool>(body);
     }
 
     /// Any JSON, with a weakness for what Docker writes.
