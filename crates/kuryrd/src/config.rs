@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use files::Named;
 pub(crate) use mistakes::Mistakes;
-pub(crate) use settings::{Logs, Settings, TlsFiles};
+pub(crate) use settings::{CapabilityScope, Logs, Settings, TlsFiles};
 
 use sources::Sources;
 

@@ -8,6 +8,7 @@ use anyhow::Context;
 use axum::Router;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,8 +29,8 @@ pub(crate) async fn run(loaded: Loaded) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let telemetry = Arc::new(Telemetry::new());
     let (calls, background) = (TaskTracker::new(), TaskTracker::new());
-    let (routes, probe) = wiring::build(settings, &telemetry)?;
-    let readiness = Readiness::new(probe, background.clone());
+    let wired = wiring::build(settings, &telemetry, calls.clone())?;
+    let readiness = Readiness::new(wired.probe, background.clone());
 
     let mut serving: Vec<(Socket, Router, TaskTracker)> = Vec::new();
     let mut docker = listen::inherited(settings.listen.tls.as_ref())?;
@@ -40,7 +41,7 @@ pub(crate) async fn run(loaded: Loaded) -> anyhow::Result<()> {
     }
     for socket in docker {
         tracing::info!("answering Docker at {}", socket.place);
-        serving.push((socket, routes.clone(), calls.clone()));
+        serving.push((socket, wired.routes.clone(), calls.clone()));
     }
     if let Some(address) = &settings.admin {
         let socket = listen::open(address, None)
@@ -62,11 +63,17 @@ pub(crate) async fn run(loaded: Loaded) -> anyhow::Result<()> {
     notify(&[NotifyState::Stopping]);
     stop.cancel();
     calls.close();
-    tokio::select! {
-        () = calls.wait() => tracing::info!("all calls are finished"),
-        () = tokio::time::sleep(settings.docker.call_timeout + DRAIN_MARGIN) => {
+    let by = Instant::now() + settings.docker.call_timeout + DRAIN_MARGIN;
+    let drained = async {
+        if timeout_at(by, calls.wait()).await.is_err() {
             tracing::warn!("{} calls or connections are cut short", calls.len());
         }
+        if !wired.kuryr.settled(by).await {
+            tracing::warn!("what is still owed to Neutron is noted for the next run");
+        }
+    };
+    tokio::select! {
+        () = drained => tracing::info!("all is finished"),
         name = signals.next_end() => anyhow::bail!("{name} again: not waiting any longer"),
     }
     Ok(())

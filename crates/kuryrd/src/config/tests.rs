@@ -88,7 +88,7 @@ fn the_variables_of_the_python_daemon_are_honoured() {
     ];
     let settings = load_with(&[], &environment).unwrap().settings;
     assert_eq!(settings.listen.address.to_string(), "http://127.0.0.1:1");
-    assert_eq!(settings.docker.scope, settings::CapabilityScope::Global);
+    assert_eq!(settings.docker.scope, CapabilityScope::Global);
 }
 
 #[test]

@@ -41,6 +41,28 @@ fn sighup_does_no_harm() {
 }
 
 #[test]
+fn a_running_call_is_waited_for_unless_a_second_sigterm_comes() {
+    let place = Place::new();
+    let silent = "[neutron]\nauth_type = none\nendpoint = http://192.0.2.1:9696\n";
+    let mut daemon = place.start("kuryr", silent);
+    let mut running = UnixStream::connect(&daemon.socket).unwrap();
+    let pool = r#"{"AddressSpace":"no_address_space","Pool":"10.1.0.0/24","SubPool":"","Options":{},"V6":false}"#;
+    let length = pool.len();
+    let head = format!(
+        "POST /IpamDriver.RequestPool HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    );
+    running
+        .write_all(format!("{head}{pool}").as_bytes())
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.notification(), "STOPPING=1");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(daemon.child.try_wait().unwrap(), None, "{}", daemon.log());
+    assert_eq!(daemon.terminate().code(), Some(1), "{}", daemon.log());
+}
+
+#[test]
 fn an_idle_connection_neither_times_out_nor_delays_the_end() {
     let place = Place::new();
     let mut daemon = place.start("kuryr", "");
