@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use neutron_api::{IpVersion, NetworkId as NeutronNetworkId, Port, PortId};
 
 use crate::ask::{EndpointId, NetworkId, PoolId};
+use crate::journal::JournalError;
 
 /// What kind of failure it is, for a front end's status code.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -119,6 +120,53 @@ pub enum Error {
         has: Vec<IpNet>,
         /// The ranges that were asked for.
         asked: Vec<IpNet>,
+    },
+    /// The Neutron network that the user names does not exist.
+    #[error("Neutron has no network {0}, or not for this project: look at openstack network list")]
+    NoSuchNetwork(String),
+    /// A network that was there before has no such subnet.
+    #[error("Neutron network {network} has no subnet {range}, but {}: give one of these as --subnet", listed(.has))]
+    NoSuchRange {
+        /// The network.
+        network: NeutronNetworkId,
+        /// What was asked for.
+        range: IpNet,
+        /// What there is.
+        has: Vec<IpNet>,
+    },
+    /// A network that was there before can't be used without saying with which subnets.
+    #[error(
+        "to use Neutron network {network}, give the range of one of its subnets as --subnet, and --ipam-driver with Kuryr's name"
+    )]
+    AdoptionNeedsSubnet {
+        /// The network.
+        network: NeutronNetworkId,
+    },
+    /// An option is not one that we know.
+    #[error("option {option} is not supported (supported: {})", .known.join(", "))]
+    UnknownOption {
+        /// The option.
+        option: String,
+        /// Those that there are.
+        known: Vec<&'static str>,
+    },
+    /// An option's value is no such value.
+    #[error("option {option}: {value:?} is not {expected}")]
+    BadOption {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// What it should have been.
+        expected: &'static str,
+    },
+    /// What must not be forgotten can't be noted.
+    #[error("could not note which Neutron network network {network} is")]
+    Journal {
+        /// The network.
+        network: NetworkId,
+        /// Why not.
+        source: JournalError,
     },
     /// A network is not removed, because others use it.
     #[error("Neutron network {network} is left, as it has ports that are not Kuryr's to remove: {}", .ports.join(", "))]
@@ -257,6 +305,11 @@ impl Error {
             | Self::NoDefaultPool { .. }
             | Self::DefaultPoolVersion { .. }
             | Self::NoSubnet { .. }
+            | Self::NoSuchNetwork(_)
+            | Self::NoSuchRange { .. }
+            | Self::AdoptionNeedsSubnet { .. }
+            | Self::UnknownOption { .. }
+            | Self::BadOption { .. }
             | Self::NoAddressGiven(_) => Kind::Invalid,
             Self::Ambiguous { .. }
             | Self::OtherRanges { .. }
@@ -270,6 +323,7 @@ impl Error {
             Self::Neutron { .. }
             | Self::Host { .. }
             | Self::NoAddress { .. }
+            | Self::Journal { .. }
             | Self::Binding { .. }
             | Self::Bug(_) => Kind::Failed,
         }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::address::Reservations;
+use crate::adopt::Adoptions;
 use crate::ask::{EndpointId, NetworkId};
 use crate::debt::Debts;
 use crate::endpoint::Endpoints;
@@ -58,6 +59,7 @@ pub struct Shared {
     pub(crate) host: Arc<dyn Plug>,
     pub(crate) debts: Debts,
     pub(crate) leases: Leases,
+    pub(crate) adoptions: Adoptions,
     pub(crate) view: View,
     pub(crate) reservations: Reservations,
     pub(crate) endpoints: Endpoints,
@@ -80,6 +82,7 @@ impl Kuryr {
         let kuryr = Self(Arc::new(Shared {
             settings,
             debts: Debts::new(neutron.clone(), journal.clone()),
+            adoptions: Adoptions::new(journal.clone()),
             leases: Leases::new(journal),
             neutron,
             host,

@@ -5,6 +5,7 @@
 //! once), and undoes its own steps when a later one fails.
 
 mod address;
+mod adopt;
 mod ask;
 mod binding;
 mod debt;

@@ -10,6 +10,7 @@ use neutron_api::{
 use neutron_client::{Filter, Neutron};
 use tokio::time::Instant;
 
+use crate::adopt;
 use crate::ask::{NetworkId, NewNetwork, PoolId, Range};
 use crate::debt::{Debt, MadePool, named};
 use crate::error::{Error, told};
@@ -27,7 +28,10 @@ impl Kuryr {
     pub async fn create_network(&self, new: NewNetwork, by: Instant) -> Result<(), Error> {
         let _turn = self.network_turns.turn(&new.id, by).await?;
         let neutron = self.neutron.by(by);
-        if let Some(net) = self.left_of_earlier_attempt(&neutron, &new.id, by).await? {
+        let wanted = adopt::wanted(&new.options)?;
+        if wanted.is_none()
+            && let Some(net) = self.left_of_earlier_attempt(&neutron, &new.id, by).await?
+        {
             return same_ranges(&net, &new);
         }
         let leases: Vec<Option<(PoolId, Lease)>> = new
@@ -35,6 +39,13 @@ impl Kuryr {
             .iter()
             .map(|range| self.leases.with_range(range.cidr))
             .collect();
+        if let Some(wanted) = wanted {
+            self.adopt_network(wanted, &new, &leases, by).await?;
+            for (pool, _) in leases.iter().flatten() {
+                self.leases.remove(pool);
+            }
+            return Ok(());
+        }
         let mut undo = Vec::new();
         match self.make_network(&neutron, &new, &leases, &mut undo).await {
             Ok(net) => {
@@ -63,6 +74,11 @@ impl Kuryr {
     /// Others have ports on it: then it is left.
     pub async fn delete_network(&self, id: &NetworkId, by: Instant) -> Result<(), Error> {
         let _turn = self.network_turns.turn(id, by).await?;
+        if let Some(adoption) = self.adoptions.get(id) {
+            self.view.remove(id);
+            self.abandon_network(id, adoption, by).await;
+            return Ok(());
+        }
         let Some(net) = self.find_network(id, by).await? else {
             return Ok(());
         };

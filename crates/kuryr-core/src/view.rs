@@ -31,6 +31,8 @@ pub(crate) struct Net {
     pub(crate) subnets: Vec<Subnet>,
     /// It was there before us.
     pub(crate) is_existing: bool,
+    /// The subnets of address pools that Neutron does not tie to them.
+    pub(crate) pools: Vec<(Uuid, SubnetId)>,
     read: Instant,
 }
 
@@ -45,6 +47,7 @@ impl Net {
                 .tags
                 .iter()
                 .any(|t| t.starts_with(names::EXISTING_NETWORK)),
+            pools: Vec::new(),
             read: Instant::now(),
         }
     }
@@ -58,7 +61,8 @@ impl Net {
     fn subnet_of_pool(&self, pool: Uuid) -> Option<&Subnet> {
         let tag = pool.to_string();
         self.subnets.iter().find(|subnet| {
-            subnet.tags.contains(&tag)
+            self.pools.contains(&(pool, subnet.id))
+                || subnet.tags.contains(&tag)
                 || Uuid::from(subnet.id) == pool
                 || subnet.subnetpool_id.map(Uuid::from) == Some(pool)
         })
@@ -162,6 +166,21 @@ impl Kuryr {
     async fn read_network(&self, id: &NetworkId, by: Instant) -> Result<Option<Arc<Net>>, Error> {
         let neutron = self.neutron.by(by);
         let act = || told(format!("look up the Neutron network of network {id}"));
+        if let Some(adoption) = self.adoptions.get(id) {
+            let found = neutron
+                .find::<Network>(adoption.network)
+                .await
+                .map_err(act())?;
+            let Some(network) = found else {
+                return Ok(None);
+            };
+            let subnets = subnets(&neutron, network.id).await.map_err(act())?;
+            return Ok(Some(self.view.insert(adoption.net(
+                id.clone(),
+                &network,
+                subnets,
+            ))));
+        }
         let filter = Filter::new().tagged(&names::network_tags(id));
         // An identifier may be the beginning of another, as far as tags go.
         let mut networks = neutron.list::<Network>(&filter).await.map_err(act())?;
@@ -192,6 +211,9 @@ impl Kuryr {
         pool: Uuid,
         by: Instant,
     ) -> Result<Option<Arc<Net>>, Error> {
+        if let Some(id) = self.adoptions.with_pool(pool) {
+            return self.read_network(&id, by).await;
+        }
         let neutron = self.neutron.by(by);
         let act = || told(format!("look up the network of address pool {pool}"));
         let tagged = Filter::new().tagged(&[pool.to_string()]);

@@ -7,6 +7,7 @@
 )]
 
 mod address;
+mod adopt;
 mod endpoint;
 mod faults;
 mod network;

@@ -44,6 +44,8 @@ pub(crate) struct Plan {
     pub(crate) part: Option<&'static str>,
     pub(crate) aux: Vec<&'static str>,
     pub(crate) internal: bool,
+    /// `-o`.
+    pub(crate) options: Vec<(&'static str, String)>,
 }
 
 /// A network as Docker knows it.
@@ -284,7 +286,11 @@ pub(crate) fn new_network(made: &Made, plan: &Plan) -> NewNetwork {
         id: made.id.clone(),
         ranges: made.pools.iter().zip(&made.gateways).map(range).collect(),
         internal: plan.internal,
-        options: BTreeMap::new(),
+        options: plan
+            .options
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.clone()))
+            .collect(),
     }
 }
 
