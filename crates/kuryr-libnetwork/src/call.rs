@@ -221,11 +221,11 @@ mod tests {
         let hang_up = async {
             tokio::time::sleep(SLOW / 4).await;
             drop(client);
-            ended.recv().await
+            tokio::time::timeout(2 * SLOW, ended.recv()).await
         };
         tokio::select! {
             () = server => panic!("the server ended"),
-            ended = hang_up => assert_eq!(ended, Some("Slow")),
+            ended = hang_up => assert_eq!(ended, Ok(Some("Slow"))),
         }
     }
 
