@@ -9,4 +9,5 @@
 
 mod bodies;
 mod outcomes;
+mod recorded;
 mod world;
