@@ -92,6 +92,7 @@ macro_rules! hold_to_contract {
                 tags::posted_tags_are_added
                 tags::single_tags_come_and_go
                 tags::tags_set_after_the_post_are_what_counts
+                tags::what_is_gone_takes_no_tags
             );
         }
     };

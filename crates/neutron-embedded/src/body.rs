@@ -11,6 +11,7 @@ pub(crate) struct Attribute {
     pub(crate) name: &'static str,
     post: bool,
     put: bool,
+    pub(crate) is_filter: bool,
     extension: Option<&'static str>,
 }
 
@@ -20,6 +21,7 @@ pub(crate) const fn settable(name: &'static str) -> Attribute {
         name,
         post: true,
         put: true,
+        is_filter: true,
         extension: None,
     }
 }
@@ -45,6 +47,14 @@ impl Attribute {
     pub(crate) const fn of(self, extension: &'static str) -> Self {
         Self {
             extension: Some(extension),
+            ..self
+        }
+    }
+
+    /// The same, but no condition of a list.
+    pub(crate) const fn unfiltered(self) -> Self {
+        Self {
+            is_filter: false,
             ..self
         }
     }
@@ -162,6 +172,18 @@ impl Body {
         }
     }
 
+    /// A small number, also written as a string, or a default one.
+    pub(crate) fn number(&mut self, name: &str, value: u8) -> Result<u8, Refusal> {
+        let Some(number) = self.0.remove(name) else {
+            return Ok(value);
+        };
+        let text = number
+            .as_str()
+            .map_or_else(|| number.to_string(), str::to_owned);
+        text.parse()
+            .map_err(|_| Refusal::input(format_args!("'{text}' is not an integer")))
+    }
+
     /// A text of at most 255 characters, as the database has them.
     pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, Refusal> {
         let text: Option<String> = self.take(name)?;
@@ -182,9 +204,8 @@ pub(crate) fn tags(bytes: &[u8]) -> Result<Vec<String>, Refusal> {
 }
 
 fn json(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
-    if bytes.is_empty() {
-        return Err(Refusal::bad_request("Resource body required"));
-    }
+    // Nothing at all is as good as an object with nothing in it.
+    let bytes = if bytes.is_empty() { b"{}" } else { bytes };
     serde_json::from_slice(bytes).map_err(|_| Refusal::bad_request("Body contains invalid data"))
 }
 

@@ -148,7 +148,9 @@ fn conditions<'a>(
             continue;
         }
         let is_known = TAG_FILTERS.contains(&key.as_str())
-            || known.iter().any(|attribute| attribute.name == key);
+            || known
+                .iter()
+                .any(|attribute| attribute.name == key && attribute.is_filter);
         if !is_known && cloud.has_extension("filter-validation") {
             let message = format!("['{key}'] is invalid attribute for filtering");
             return Err(Refusal::bad_request(message));

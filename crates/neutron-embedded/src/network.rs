@@ -42,9 +42,11 @@ impl Resource for Network {
         settable("admin_state_up"),
         shown("status"),
         settable("shared"),
-        shown("subnets"),
+        shown("subnets").unfiltered(),
         settable("mtu").of("net-mtu"),
-        settable("port_security_enabled").of("port-security"),
+        settable("port_security_enabled")
+            .of("port-security")
+            .unfiltered(),
         shown("tags").of("standard-attr-tag"),
         shown("revision_number").of("standard-attr-revisions"),
     ];

@@ -106,13 +106,17 @@ impl Resource for Port {
         shown("status"),
         settable("admin_state_up"),
         settable("binding:host_id").of("binding"),
-        shown("binding:vif_type").of("binding"),
-        shown("binding:vif_details").of("binding"),
-        settable("binding:vnic_type").of("binding"),
-        settable("binding:profile").of("binding"),
+        shown("binding:vif_type").of("binding").unfiltered(),
+        shown("binding:vif_details").of("binding").unfiltered(),
+        settable("binding:vnic_type").of("binding").unfiltered(),
+        settable("binding:profile").of("binding").unfiltered(),
         settable("security_groups").of("security-group"),
-        settable("allowed_address_pairs").of("allowed-address-pairs"),
-        settable("port_security_enabled").of("port-security"),
+        settable("allowed_address_pairs")
+            .of("allowed-address-pairs")
+            .unfiltered(),
+        settable("port_security_enabled")
+            .of("port-security")
+            .unfiltered(),
         fixed("tags").of("standard-attr-tag"),
         shown("revision_number").of("standard-attr-revisions"),
     ];
@@ -135,7 +139,7 @@ impl Resource for Port {
             return Err(Refusal::conflict("OverQuota", message));
         }
         let wish: Option<Vec<Wish>> = body.take("fixed_ips")?;
-        let mac: Option<MacAddress> = body.take("mac_address")?;
+        let mac: Option<MacAddress> = body.or("mac_address", None)?;
         let id = PortId::from(common.id);
         let device_owner = body.text("device_owner")?.unwrap_or_default();
         let groups = SecurityGroup::default_in(&cloud.store, &common.project_id);
@@ -156,7 +160,7 @@ impl Resource for Port {
             admin_state_up: body.flag("admin_state_up")?.unwrap_or(true),
             host_id: String::new(),
             vif_type: String::new(),
-            vnic_type: body.or("binding:vnic_type", "normal".to_owned())?,
+            vnic_type: vnic_type(&mut body)?.unwrap_or_else(|| "normal".to_owned()),
             profile: body.or("binding:profile", None)?.unwrap_or_default(),
             security_groups: groups_of(cloud, &mut body)?.unwrap_or(default_groups),
             allowed_address_pairs: body.or("allowed_address_pairs", None)?.unwrap_or_default(),
@@ -188,7 +192,7 @@ impl Resource for Port {
             device_id: body.text("device_id")?.unwrap_or(self.device_id),
             device_owner: body.text("device_owner")?.unwrap_or(self.device_owner),
             admin_state_up: body.flag("admin_state_up")?.unwrap_or(self.admin_state_up),
-            vnic_type: body.or("binding:vnic_type", self.vnic_type)?,
+            vnic_type: vnic_type(&mut body)?.unwrap_or(self.vnic_type),
             profile: body
                 .or("binding:profile", Some(self.profile))?
                 .unwrap_or_default(),
@@ -230,6 +234,11 @@ impl Resource for Port {
 impl Port {
     fn check_mac(&self, cloud: &Cloud) -> Result<(), Refusal> {
         let (network, mac) = (self.network_id, self.mac_address);
+        if mac.octets() == [0; 6] {
+            return Err(Refusal::bad_request(format!(
+                "Invalid input for mac_address. Reason: '{mac}' is not a valid MAC address."
+            )));
+        }
         if !cloud.store.has_mac(network, mac, self.id()) {
             return Ok(());
         }
@@ -248,6 +257,32 @@ fn free_mac(cloud: &Cloud, network: NetworkId, port: PortId) -> MacAddress {
         if !cloud.store.has_mac(network, mac, port) {
             return mac;
         }
+    }
+}
+
+/// What an interface can be plugged as: the values of Neutron's `binding:vnic_type`.
+const VNIC_TYPES: [&str; 11] = [
+    "normal",
+    "direct",
+    "macvtap",
+    "baremetal",
+    "direct-physical",
+    "virtio-forwarder",
+    "smart-nic",
+    "vdpa",
+    "accelerator-direct",
+    "accelerator-direct-physical",
+    "remote-managed",
+];
+
+fn vnic_type(body: &mut Body) -> Result<Option<String>, Refusal> {
+    let vnic_type = body.text("binding:vnic_type")?;
+    match &vnic_type {
+        None => Ok(None),
+        Some(known) if VNIC_TYPES.contains(&known.as_str()) => Ok(vnic_type),
+        Some(wrong) => Err(Refusal::bad_request(format!(
+            "Invalid input for binding:vnic_type. Reason: {wrong} is not in valid_values."
+        ))),
     }
 }
 

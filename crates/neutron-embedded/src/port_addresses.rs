@@ -13,7 +13,6 @@ use crate::subnet::Subnet;
 
 /// What is asked for: an address, any of a subnet, or a certain one of a certain subnet.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Wish {
     subnet_id: Option<SubnetId>,
     ip_address: Option<IpAddr>,

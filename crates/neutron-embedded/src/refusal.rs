@@ -50,6 +50,15 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, kind, message)
     }
 
+    /// What Neutron stumbles over itself.
+    pub(crate) fn stumble() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "HTTPInternalServerError",
+            "Request Failed: internal server error while processing your request.",
+        )
+    }
+
     /// A path that leads nowhere.
     pub(crate) fn no_such_path() -> Self {
         Self::not_found("HTTPNotFound", "The resource could not be found.")
@@ -60,7 +69,7 @@ impl Refusal {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "HTTPMethodNotAllowed",
-            "The method is not allowed for this resource.",
+            "The server could not comply with the request since it is either malformed or otherwise incorrect.",
         )
     }
 }

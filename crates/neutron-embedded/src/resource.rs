@@ -54,7 +54,11 @@ pub(crate) fn serve<R: Resource>(
         (&Method::DELETE, [id]) => delete::<R>(cloud, ask, id),
         (_, [] | [_]) => Err(Refusal::no_such_method()),
         (_, [id, "tags", tag @ ..]) if cloud.has_extension("standard-attr-tag") => {
-            tag::serve(cloud, ask, find::<R>(cloud, id)?, tag)
+            // Neutron stumbles over the tags of what does not exist, and over conditions on tags.
+            match find::<R>(cloud, id) {
+                Ok(row) if ask.revision.is_none() => tag::serve(cloud, ask, row, tag),
+                Ok(_) | Err(_) => Err(Refusal::stumble()),
+            }
         }
         _ => Err(Refusal::no_such_path()),
     }

@@ -63,7 +63,7 @@ impl Resource for SecurityGroup {
         fixed("tenant_id"),
         settable("stateful"),
         shown("shared"),
-        shown("security_group_rules"),
+        shown("security_group_rules").unfiltered(),
         shown("tags").of("standard-attr-tag"),
         shown("revision_number").of("standard-attr-revisions"),
     ];

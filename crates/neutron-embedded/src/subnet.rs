@@ -78,13 +78,15 @@ impl Resource for Subnet {
         fixed("network_id"),
         fixed("ip_version"),
         fixed("cidr"),
-        fixed("prefixlen"),
+        fixed("prefixlen").unfiltered(),
         fixed("subnetpool_id"),
-        fixed("use_default_subnetpool").of("default-subnetpools"),
+        fixed("use_default_subnetpool")
+            .of("default-subnetpools")
+            .unfiltered(),
         settable("gateway_ip"),
-        settable("allocation_pools"),
-        settable("host_routes"),
-        settable("dns_nameservers"),
+        settable("allocation_pools").unfiltered(),
+        settable("host_routes").unfiltered(),
+        settable("dns_nameservers").unfiltered(),
         settable("enable_dhcp"),
         fixed("ipv6_ra_mode"),
         fixed("ipv6_address_mode"),
@@ -113,7 +115,9 @@ impl Resource for Subnet {
             ip_version,
             cidr,
             gateway_ip,
-            allocation_pools: pools.unwrap_or_else(|| default_pools(cidr, gateway_ip)),
+            allocation_pools: pools
+                .filter(|pools| !pools.is_empty())
+                .unwrap_or_else(|| default_pools(cidr, gateway_ip)),
             host_routes: body.or("host_routes", None)?.unwrap_or_default(),
             dns_nameservers: body.or("dns_nameservers", None)?.unwrap_or_default(),
             enable_dhcp: body.flag("enable_dhcp")?.unwrap_or(true),
@@ -172,8 +176,8 @@ impl Resource for Subnet {
 
 impl Subnet {
     fn checked(self) -> Result<Self, Refusal> {
-        self.check_gateway()?;
         self.check_dhcp()?;
+        self.check_gateway()?;
         self.check_pools()?;
         let wrong = |address: &IpAddr| IpVersion::of(*address) != self.ip_version;
         if let Some(route) = self

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::StatusCode;
 use ipnet::IpNet;
 use neutron_api::{IpVersion, SubnetPoolId};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::address::{free_range, overlap, version, width};
@@ -23,8 +23,11 @@ pub(crate) struct SubnetPool {
     pub(crate) common: Common,
     prefixes: Vec<IpNet>,
     pub(crate) ip_version: IpVersion,
+    #[serde(serialize_with = "as_text")]
     default_prefixlen: u8,
+    #[serde(serialize_with = "as_text")]
     min_prefixlen: u8,
+    #[serde(serialize_with = "as_text")]
     max_prefixlen: u8,
     default_quota: Option<u64>,
     shared: bool,
@@ -157,10 +160,9 @@ impl SubnetPool {
             pool.is_default && pool.ip_version == self.ip_version && pool.id() != self.id()
         };
         if self.is_default && pools.any(rival) {
-            let version = u8::from(self.ip_version);
-            return Err(Refusal::input(format_args!(
-                "A default subnetpool for this IP family has already been set. Only one default may exist per IP family {version}"
-            )));
+            return Err(Refusal::input(
+                "A default subnetpool for this IP family has already been set. Only one default may exist per IP family",
+            ));
         }
         Ok(self)
     }
@@ -175,7 +177,7 @@ impl Resource for SubnetPool {
         settable("description"),
         fixed("project_id"),
         fixed("tenant_id"),
-        settable("prefixes"),
+        settable("prefixes").unfiltered(),
         shown("ip_version"),
         settable("default_prefixlen"),
         settable("min_prefixlen"),
@@ -204,14 +206,14 @@ impl Resource for SubnetPool {
             return Err(Refusal::invalid("EmptySubnetPoolPrefixList", message));
         };
         let ip_version = version(*first);
-        let min_prefixlen = body.or("min_prefixlen", shortest(ip_version))?;
+        let min_prefixlen = body.number("min_prefixlen", shortest(ip_version))?;
         let pool = Self {
             common,
             prefixes,
             ip_version,
-            default_prefixlen: body.or("default_prefixlen", min_prefixlen)?,
+            default_prefixlen: body.number("default_prefixlen", min_prefixlen)?,
             min_prefixlen,
-            max_prefixlen: body.or("max_prefixlen", width(ip_version))?,
+            max_prefixlen: body.number("max_prefixlen", width(ip_version))?,
             default_quota: body.or("default_quota", None)?,
             shared: body.flag("shared")?.unwrap_or(false),
             is_default: body.flag("is_default")?.unwrap_or(false),
@@ -229,9 +231,9 @@ impl Resource for SubnetPool {
         }
         let pool = Self {
             prefixes: IpNet::aggregate(&prefixes),
-            default_prefixlen: body.or("default_prefixlen", self.default_prefixlen)?,
-            min_prefixlen: body.or("min_prefixlen", self.min_prefixlen)?,
-            max_prefixlen: body.or("max_prefixlen", self.max_prefixlen)?,
+            default_prefixlen: body.number("default_prefixlen", self.default_prefixlen)?,
+            min_prefixlen: body.number("min_prefixlen", self.min_prefixlen)?,
+            max_prefixlen: body.number("max_prefixlen", self.max_prefixlen)?,
             default_quota: body.or("default_quota", self.default_quota)?,
             is_default: body.flag("is_default")?.unwrap_or(self.is_default),
             ..self
@@ -246,6 +248,12 @@ impl Resource for SubnetPool {
         let message = "Unable to delete subnet pool: Subnet pool has existing allocations.";
         Err(Refusal::invalid("SubnetPoolDeleteError", message))
     }
+}
+
+/// Neutron writes these numbers as strings.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn as_text<S: Serializer>(length: &u8, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(length)
 }
 
 /// The shortest prefix that a subnet may have by itself, in bits: Neutron's defaults.

@@ -31,7 +31,7 @@ pub(crate) fn serve<R: Resource>(
         (&Method::POST, []) if cloud.has_extension("tag-creation") => {
             let more = checked::<R>(&ask.body)?;
             tags.extend(more.iter().cloned());
-            Answer::with(StatusCode::CREATED, json!({ "tags": more }))
+            Answer::with(StatusCode::OK, json!({ "tags": more }))
         }
         (&Method::DELETE, []) => {
             tags.clear();
@@ -59,9 +59,14 @@ pub(crate) fn serve<R: Resource>(
 fn checked<R: Resource>(bytes: &[u8]) -> Result<Vec<String>, Refusal> {
     let tags = body::tags(bytes)?;
     tags.iter().try_for_each(|tag| check(tag))?;
-    let different: BTreeSet<&String> = tags.iter().collect();
-    if different.len() < tags.len() {
-        let list = tags.join(", ");
+    let mut seen = BTreeSet::new();
+    let twice: Vec<&str> = tags
+        .iter()
+        .filter(|tag| !seen.insert(*tag))
+        .map(String::as_str)
+        .collect();
+    if !twice.is_empty() {
+        let list = twice.join(", ");
         return Err(Refusal::input(format_args!(
             "Duplicate items in the list: '{list}'"
         )));
