@@ -73,4 +73,4 @@ reach a "$b"
 echo "  ping and HTTP on host1"
 reach a "$c"
 echo "  ping and HTTP from host1 to host2"
-host cloud -- openstack network agent list -f value -c Host -c Alive
+host cloud -- openstack network agent list -f value -c Host -c Alive | sed 's/^/  agent alive: /'

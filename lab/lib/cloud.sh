@@ -76,7 +76,9 @@ cloud_save() {
     local base part
     for part in neutron-maintenance neutron keystone ovn-northd ovn-nb ovn-sb mariadb; do part_stop "$part" cloud; done
     base=$(base_folder)
-    rm -rf "$LAB_CACHE"/base-*
+    find "$LAB_CACHE" -maxdepth 1 -name 'base-*' -mtime +7 -exec rm -rf {} +
+    [[ ! -e $base ]] || return 0
+    rm -rf "$base.new"
     # shellcheck disable=SC2016
     in_space cloud bash -c '
         set -e
@@ -121,9 +123,17 @@ cloud_parts() {
 
 cloud_up() {
     step "cloud: namespaces, links" cloud_network
-    if ! in_space cloud test -e /var/lib/keystone/fernet; then
-        [[ -d $(base_folder) ]] || cloud_first_time
-        step "databases from the kept copy" cloud_restore
-    fi
+    in_space cloud test -e /run/lab/restored || cloud_databases
     cloud_parts
+}
+
+cloud_databases() {
+    if in_space cloud test -e /run/lab/begun; then # and not finished
+        step "cloud: what an interrupted start left" space_remove cloud
+        step "cloud: namespaces, links again" cloud_network
+    fi
+    in_space cloud touch /run/lab/begun
+    [[ -d $(base_folder) ]] || cloud_first_time
+    step "databases from the kept copy" cloud_restore
+    in_space cloud touch /run/lab/restored
 }

@@ -6,8 +6,8 @@ need_root() { ((EUID == 0)) || die "this needs root"; }
 # One command changes the lab at a time.
 lock() {
     need_root
-    mkdir -p "$LAB_STATE"
-    exec 9>"$LAB_STATE.lock"
+    mkdir -p "$LAB_STATE" "$LAB_CACHE"
+    exec 9>"$LAB_CACHE/lock-${LAB_STATE##*/}"
     flock 9
 }
 
@@ -32,11 +32,15 @@ lab_up() {
     say "The lab is up after $(seconds_since "$start") s. Next: $LAB_DIR/lab enter ${hosts[0]}"
 }
 
+# Labs that run side by side share the cache.
 prepare() {
+    exec 8>"$LAB_CACHE/lock"
+    flock 8
     [[ -z $(missing_packages) ]] || step "Debian packages" install_packages
     venv_current "$LAB_VENV" "$LAB_DIR/requirements.txt" ||
         step "Python environment" make_venv "$LAB_VENV" "$LAB_DIR/requirements.txt"
     [[ -e $LAB_CACHE/bb.tar ]] || step "container image bb:1" make_image
+    exec 8>&-
 }
 
 # Runs commands side by side; fails when one of them fails.
@@ -105,7 +109,7 @@ lab_start() {
     lock
     for name; do
         part_split "$name"
-        step "$name" part_start "$part" "$space"
+        step "$name" part_restart "$part" "$space"
     done
 }
 
@@ -170,15 +174,19 @@ lab_python() { # HOST up|down
 
 lab_down() {
     local space
-    [[ -d $LAB_STATE ]] || return 0
     lock
+    find_lost_spaces
     for space in $(spaces); do space_remove "$space"; done
     rm -rf "${LAB_STATE:?}"
-    rm -f "$LAB_STATE.lock"
     say "The lab is down."
 }
 
 lab_purge() {
+    local pid
+    for pid in $(pgrep -f '^kuryr-lab-[a-z0-9]+ infinity$' || true); do
+        ! holder_of "$pid" "LAB_CACHE=$LAB_CACHE" || holder_of "$pid" "LAB_STATE=$LAB_STATE" ||
+            die "another lab uses $LAB_CACHE (process $pid)"
+    done
     lab_down
     rm -rf "${LAB_CACHE:?}"
 }

@@ -15,7 +15,7 @@ CLOUD_ADDRESS=$MGMT_NET.1
 export MGMT_NET TUNNEL_NET CLOUD_ADDRESS
 
 CLOUD_PARTS=(mariadb ovn-nb ovn-sb ovn-northd nginx keystone neutron neutron-maintenance)
-HOST_PARTS=(ovsdb vswitchd ovn-controller dockerd)
+HOST_PARTS=(ovsdb vswitchd ovn-controller containerd dockerd)
 export CLOUD_PARTS HOST_PARTS
 
 say() { printf '%s\n' "$*"; }
@@ -52,15 +52,16 @@ step() { # TITLE COMMAND...
     set -e
     if ((status)); then
         printf '  %-34s FAILED after %s s\n' "$title" "$(seconds_since "$start")" >&2
-        show_tail "$log"
+        # Room for the part's own log inside.
+        show_tail "$log" 30
         return 1
     fi
     printf '  %-34s %6s s\n' "$title" "$(seconds_since "$start")"
 }
 
-show_tail() { # FILE
+show_tail() { # FILE [LINES]
     printf -- '--- the end of %s\n' "$1" >&2
-    tail -n 25 "$1" >&2 || true
+    tail -n "${2:-20}" "$1" >&2 || true
     printf -- '---\n' >&2
 }
 

@@ -8,9 +8,11 @@ space_up() { # NAME : makes the space anew unless it lives
 }
 
 # The bridges have a namespace of their own: beside a dockerd, br_netfilter and Docker's FORWARD policy drop the tunnels' packets.
+# Without it every other space is cut off, and begins anew.
 underlay_up() {
+    local bridge space
+    space_holder underlay >/dev/null || for space in $(spaces); do space_remove "$space"; done
     space_up underlay
-    local bridge
     for bridge in mgmt tunnel; do
         in_space underlay ip link show "$bridge" >/dev/null 2>&1 && continue
         in_space underlay ip link add "$bridge" type bridge mcast_snooping 0
@@ -102,6 +104,7 @@ chassis_known() { [[ -n $(in_space cloud ovn-sbctl --timeout=2 --bare --columns=
 host_docker() { # HOST
     in_space "$1" test -e /run/lab/docker || docker_flavour "$1" 20
     docker_client "$1"
+    part_start containerd "$1"
     part_start dockerd "$1"
     in_space "$1" /run/lab/bin/docker image inspect bb:1 >/dev/null 2>&1 ||
         in_space "$1" /run/lab/bin/docker import "$LAB_CACHE/bb.tar" bb:1
@@ -126,7 +129,7 @@ docker_client() { # HOST
 docker_switch() { # HOST FLAVOUR
     docker_empty "$1"
     part_stop dockerd "$1"
-    in_space "$1" rm -rf /run/docker/containerd /run/docker/netns /run/docker/libnetwork /run/docker/runtime-runc
+    part_stop containerd "$1"
     docker_flavour "$1" "$2"
     host_docker "$1"
 }

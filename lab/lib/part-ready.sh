@@ -15,6 +15,7 @@ case $1 in
     ovsdb) ovs-vsctl --timeout=2 --no-wait show ;;
     vswitchd) ovs-appctl --timeout=2 -t ovs-vswitchd version && ovs-vsctl --timeout=2 --no-wait get open . db_version ;;
     ovn-controller) ovn-appctl --timeout=2 -t ovn-controller version ;;
+    containerd) ctr --connect-timeout 2s version ;;
     dockerd) curl -sf -m 5 -o /dev/null --unix-socket /run/docker.sock http://docker/_ping ;;
     kuryr-py) curl -sf -m 5 -o /dev/null -X POST http://127.0.0.1:23750/Plugin.Activate ;;
 esac

@@ -16,12 +16,26 @@ uwsgi() { # keystone|neutron
     exec "$LAB_VENV/bin/uwsgi" --ini "/etc/$1/uwsgi.ini" --venv "$LAB_VENV" --set "start-time=$(date +%s)"
 }
 
-dockerd() {
-    local flavour
+# Debian 12's Docker is installed; another one is unpacked in the cache.
+docker_path() {
     flavour=$(cat /run/lab/docker)
     [[ $flavour == 20 ]] || PATH=$LAB_CACHE/docker$flavour/usr/sbin:$LAB_CACHE/docker$flavour/usr/bin:$PATH
-    exec dockerd --data-root "/var/lib/docker/$flavour" --cgroup-parent "$LAB_CGROUP" \
-        --exec-opt native.cgroupdriver=cgroupfs --userland-proxy-path "$(command -v docker-proxy)"
+}
+
+# A program of its own, as systemd would start it: it and the containers outlive dockerd.
+containerd() {
+    docker_path
+    mkdir -p /etc/containerd
+    printf 'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n' >/etc/containerd/config.toml
+    exec containerd --root "/var/lib/containerd/$flavour" --state /run/containerd --address /run/containerd/containerd.sock
+}
+
+dockerd() {
+    docker_path
+    # A killed dockerd leaves it, and for dockerd a zombie with that pid still runs.
+    rm -f /var/run/docker.pid
+    exec dockerd --data-root "/var/lib/docker/$flavour" --containerd /run/containerd/containerd.sock \
+        --cgroup-parent "$LAB_CGROUP" --exec-opt native.cgroupdriver=cgroupfs --userland-proxy-path "$(command -v docker-proxy)"
 }
 
 case $1 in
@@ -53,7 +67,7 @@ case $1 in
     ovn-controller)
         exec ovn-controller -vconsole:info -vsyslog:off --pidfile=/run/ovn/ovn-controller.pid unix:/run/openvswitch/db.sock
         ;;
-    dockerd) dockerd ;;
+    containerd | dockerd) "$1" ;;
     kuryr-py)
         export PYTHONWARNINGS=ignore PATH=$LAB_PY_VENV/bin:$PATH
         exec "$LAB_PY_VENV/bin/kuryr-server" --config-file /etc/kuryr-py/kuryr.conf

@@ -46,6 +46,13 @@ part_start() { # PART SPACE : and waits until it answers
     }
 }
 
+# What a part needs done after it has been away.
+part_restart() { # PART SPACE
+    part_start "$1" "$2"
+    # The userspace switch takes its bridges' interfaces, and their addresses, with it when it ends.
+    [[ $1 != vswitchd ]] || host_bridges "$2" "$(host_number "$2")"
+}
+
 part_stop() { # PART SPACE [SIGNAL]
     local pid
     pid=$(part_pid "$1" "$2") || return 0
