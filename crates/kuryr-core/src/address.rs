@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::ask::{AddressRequest, PoolId};
 use crate::binding;
 use crate::debt::Debt;
-use crate::error::{Error, told};
+use crate::error::{Error, plugging, told};
 use crate::kuryr::Kuryr;
 use crate::names;
 use crate::pool::in_range;
@@ -165,14 +165,30 @@ impl Kuryr {
         }
         let neutron = self.neutron.by(by);
         for port in ports_at(&neutron, &net, address).await? {
-            let ours = port.device_owner == names::DEVICE_OWNER
-                && (port.name == names::UNBOUND_PORT
-                    || port.name == format!("{}-port", port.device_id));
-            if ours {
+            if self.is_left_over(&port).await? {
                 self.debts.owe(removal(&port)).await;
             }
         }
         Ok(())
+    }
+
+    /// Whether a port is one that we made on this host and that nothing here uses.
+    ///
+    /// At an address that Docker releases there may be somebody's container: Docker counts an
+    /// `--aux-address` as its own, and other hosts and other container networks use the same subnet.
+    async fn is_left_over(&self, port: &Port) -> Result<bool, Error> {
+        let ours = port.device_owner == names::DEVICE_OWNER
+            && port.host_id.as_deref() == Some(self.settings.host.as_str())
+            && (port.name == names::UNBOUND_PORT
+                || port.name == format!("{}-port", port.device_id));
+        if !ours {
+            return Ok(false);
+        }
+        let plugged = self.host.all_attachments().await;
+        let plugged =
+            plugged.map_err(plugging(format!("look whether port {} is used", port.id)))?;
+        let id = port.id.to_string();
+        Ok(plugged.iter().all(|plugged| plugged.interface_id != id))
     }
 
     async fn reserve(

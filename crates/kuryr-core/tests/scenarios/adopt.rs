@@ -1,7 +1,7 @@
 //! Networks that were there before: used, and left as they were.
 
 use kuryr_core::Error;
-use neutron_api::{Network, NewNetwork, NewSubnet, Port, Subnet, SubnetPool};
+use neutron_api::{Network, NewNetwork, NewPort, NewSubnet, Port, Subnet, SubnetPool, WantedIp};
 use neutron_client::Filter;
 
 use crate::world::{Plan, World, subnet};
@@ -128,6 +128,49 @@ async fn what_cannot_be_adopted_is_said_and_nothing_stays() {
             "{words}"
         );
     }
+}
+
+/// Docker releases an `--aux-address` when the network goes, and the gateway that it made up for a
+/// subnet without one: whoever has that address in Neutron keeps it.
+#[tokio::test(start_paused = true)]
+async fn what_docker_releases_with_a_network_is_not_taken_from_other_containers() {
+    let world = World::new();
+    let (network, its_subnet) = theirs(&world).await;
+    let mut plan = plan("neutron.net.uuid", &network);
+    let ours = world.create_network(&plan).await.unwrap();
+    let here = world
+        .run_with(&ours, Some("10.50.0.7"), None)
+        .await
+        .unwrap();
+    let elsewhere = NewPort {
+        name: "abc-port".into(),
+        network_id: Some(network.id),
+        fixed_ips: Some(vec![WantedIp {
+            subnet_id: its_subnet.id,
+            ip_address: Some("10.50.0.8".parse().unwrap()),
+        }]),
+        device_owner: "compute:kuryr".into(),
+        device_id: "abc".into(),
+        host_id: Some("host2".into()),
+        ..NewPort::default()
+    };
+    let elsewhere = world
+        .neutron
+        .create(&elsewhere, &Filter::new())
+        .await
+        .unwrap();
+    plan.aux = vec!["10.50.0.7", "10.50.0.8"];
+    let another = world.create_network(&plan).await.unwrap();
+    world.delete_network(&another).await;
+    world.port_of(&here).await;
+    assert!(
+        world
+            .neutron
+            .find::<Port>(elsewhere.id)
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 async fn theirs(world: &World) -> (Network, Subnet) {
