@@ -30,6 +30,16 @@ struct Reservation {
     /// Those of the port's addresses that the runtime knows of.
     taken: Vec<IpAddr>,
     since: Instant,
+    /// An endpoint is being made of it.
+    claimed: bool,
+}
+
+/// What becomes of a port when one of its addresses is released.
+enum Released {
+    /// The runtime still counts on another address of it.
+    Kept,
+    /// Nobody counts on it any more.
+    Unused(Box<Port>),
 }
 
 impl Reservations {
@@ -38,8 +48,25 @@ impl Reservations {
             taken,
             since: Instant::now(),
             port,
+            claimed: false,
         };
         self.all().insert(reservation.port.id, reservation);
+    }
+
+    /// Keeps a port that an endpoint is being made of.
+    pub(crate) fn hold(&self, port: Port, taken: Vec<IpAddr>) {
+        let id = port.id;
+        self.insert(port, taken);
+        if let Some(reservation) = self.all().get_mut(&id) {
+            reservation.claimed = true;
+        }
+    }
+
+    /// No endpoint was made of a port: its addresses wait again, unless they were released meanwhile.
+    pub(crate) fn give_back(&self, port: PortId) {
+        if let Some(reservation) = self.all().get_mut(&port) {
+            reservation.claimed = false;
+        }
     }
 
     /// An address of `subnet` that came with a port which was made for its other family.
@@ -66,20 +93,34 @@ impl Reservations {
         Some((youngest.port.clone(), youngest.taken.clone()))
     }
 
-    /// Takes out the port of `network` that has all these addresses.
+    /// The port of `network` that has all these addresses, for one endpoint alone.
     pub(crate) fn claim(&self, network: NeutronNetworkId, addresses: &[IpNet]) -> Option<Port> {
         let mut all = self.all();
-        let id = all.values().find(|reservation| {
+        let reservation = all.values_mut().find(|reservation| {
             let has = |net: &IpNet| has_address(&reservation.port, net.addr());
-            reservation.port.network_id == network && addresses.iter().all(has)
+            reservation.port.network_id == network
+                && !reservation.claimed
+                && addresses.iter().all(has)
         })?;
-        let id = id.port.id;
-        all.remove(&id).map(|reservation| reservation.port)
+        reservation.claimed = true;
+        Some(reservation.port.clone())
     }
 
-    /// Takes out the port of `network` that has this address.
-    fn release(&self, network: NeutronNetworkId, address: IpAddr) -> Option<Port> {
-        self.claim(network, &[address.into()])
+    /// Releases an address of a port of `network`; none if no port was made for it.
+    ///
+    /// When requests have crossed, the other address of the port is another endpoint's.
+    fn release(&self, network: NeutronNetworkId, address: IpAddr) -> Option<Released> {
+        let mut all = self.all();
+        let reservation = all.values_mut().find(|reservation| {
+            reservation.port.network_id == network && has_address(&reservation.port, address)
+        })?;
+        reservation.taken.retain(|taken| *taken != address);
+        if !reservation.taken.is_empty() {
+            return Some(Released::Kept);
+        }
+        let id = reservation.port.id;
+        all.remove(&id)
+            .map(|reservation| Released::Unused(Box::new(reservation.port)))
     }
 
     /// The addresses of a port that the runtime counts on.
@@ -101,6 +142,9 @@ impl Reservations {
 
 impl Reservation {
     fn offered(&self, subnet: SubnetId) -> Option<IpAddr> {
+        if self.claimed {
+            return None;
+        }
         let of_subnet = self
             .port
             .fixed_ips
@@ -156,11 +200,15 @@ impl Kuryr {
             Err(Error::UnknownPool(_)) => return Ok(()),
             other => other?,
         };
-        if subnet.gateway_ip == Some(address) || self.debts.frees(net.id, address) {
-            return Ok(());
+        match self.reservations.release(net.id, address) {
+            Some(Released::Unused(port)) => {
+                self.debts.owe(removal(&port)).await;
+                return Ok(());
+            }
+            Some(Released::Kept) => return Ok(()),
+            None => {}
         }
-        if let Some(port) = self.reservations.release(net.id, address) {
-            self.debts.owe(removal(&port)).await;
+        if subnet.gateway_ip == Some(address) || self.debts.frees(net.id, address) {
             return Ok(());
         }
         let neutron = self.neutron.by(by);

@@ -71,11 +71,12 @@ impl Kuryr {
             Some(port) => port,
             None => self.gather(&net, &new, by).await?,
         };
-        let made = self.plug(&net, &new, port.clone(), by).await;
-        if made.is_err() {
+        let id = port.id;
+        let made = self.plug(&net, &new, port, by).await;
+        match made {
+            Ok(_) => self.reservations.remove(id),
             // The runtime is going to release the addresses, and finds the port by them.
-            self.reservations
-                .insert(port, new.addresses.iter().map(IpNet::addr).collect());
+            Err(_) => self.reservations.give_back(id),
         }
         made
     }
@@ -147,6 +148,7 @@ impl Kuryr {
     ) -> Result<(), Error> {
         let _turn = self.endpoint_turns.turn(id, by).await?;
         if let Some(endpoint) = self.endpoints.remove(id) {
+            self.reservations.remove(endpoint.port.id);
             // Noted first: whatever happens to the interface, the port must not stay.
             self.debts.owe(removal(&endpoint.port)).await;
             return self.unplug(&endpoint.plugged, by).await;
@@ -235,7 +237,16 @@ impl Kuryr {
     /// Finds or makes the one port that has just these addresses, where none was reserved for them
     /// together: after a restart, with another IPAM driver, or when requests have crossed.
     async fn gather(&self, net: &Net, new: &NewEndpoint, by: Instant) -> Result<Port, Error> {
-        let neutron = self.neutron.by(by);
+        // Endpoints whose requests have crossed take addresses from each other's ports.
+        let _turn = self.network_turns.turn(&new.network, by).await?;
+        let port = self.gathered(net, new, by).await?;
+        let addresses = new.addresses.iter().map(IpNet::addr).collect();
+        self.reservations.hold(port.clone(), addresses);
+        Ok(port)
+    }
+
+    async fn gathered(&self, net: &Net, new: &NewEndpoint, by: Instant) -> Result<Port, Error> {
+        let (neutron, host) = (self.neutron.by(by), self.settings.host.as_str());
         let (mut wanted, mut found) = (Vec::new(), Vec::<Port>::new());
         for address in new.addresses.iter().map(IpNet::addr) {
             let subnet = net
@@ -250,8 +261,15 @@ impl Kuryr {
                 subnet_id: subnet.id,
                 ip_address: Some(address),
             });
+            // A port that is about to go would take the endpoint with it.
+            self.debts.addresses_freed(net.id, Some(address), by).await;
             for port in ports_at(&neutron, net, address).await? {
-                let taken = port.device_id != new.id.as_str() && port.name != names::UNBOUND_PORT;
+                let waits = port.name == names::UNBOUND_PORT
+                    && port
+                        .host_id
+                        .as_deref()
+                        .is_none_or(|bound| bound.is_empty() || bound == host);
+                let taken = port.device_id != new.id.as_str() && !waits;
                 if taken || port.device_owner != names::DEVICE_OWNER {
                     return Err(Error::address_in_use(address, &port));
                 }
@@ -271,12 +289,10 @@ impl Kuryr {
         for other in found {
             self.strip(&other, new, by).await?;
         }
-        self.reservations.remove(port.id);
         let has_all = new
             .addresses
             .iter()
             .all(|net| has_address(&port, net.addr()));
-        let host = self.settings.host.as_str();
         if has_all && port.host_id.as_deref().is_none_or(|bound| bound == host) {
             return Ok(port);
         }

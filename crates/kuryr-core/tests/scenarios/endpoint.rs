@@ -217,6 +217,128 @@ async fn crossed_requests_of_two_containers_are_sorted_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_failed_start_leaves_the_addresses_of_another_whose_requests_crossed_its_own() {
+    let world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    let mut addresses = Vec::new();
+    for pool in [0, 0, 1, 1] {
+        let any = AddressRequest::default();
+        let reserved = world
+            .kuryr
+            .reserve_address(&made.pools[pool].id, any, soon());
+        addresses.push(reserved.await.unwrap());
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    for (pool, failed) in [(0, addresses[0]), (1, addresses[2])] {
+        let (pool, address) = (&made.pools[pool].id, failed.addr());
+        world
+            .kuryr
+            .release_address(pool, address, soon())
+            .await
+            .unwrap();
+    }
+    assert!(world.kuryr.settled(soon()).await);
+    let ports = world.all::<Port>().await;
+    let ips = || ports.iter().flat_map(|port| &port.fixed_ips);
+    for held in [addresses[1], addresses[3]] {
+        assert!(
+            ips().any(|ip| ip.ip_address == held.addr()),
+            "{held} is lost"
+        );
+    }
+    let new = endpoint(&made.id, &[addresses[1], addresses[3]]);
+    world
+        .kuryr
+        .create_endpoint(new.clone(), soon())
+        .await
+        .unwrap();
+    assert!(world.kuryr.settled(soon()).await);
+    let [port] = <[Port; 1]>::try_from(world.all().await).unwrap();
+    assert_eq!(port.device_id, new.id.as_str());
+    assert_eq!(port.fixed_ips.len(), 2);
+    world
+        .kuryr
+        .delete_endpoint(&made.id, &new.id, soon())
+        .await
+        .unwrap();
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after a failed start").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_is_not_made_of_a_port_that_is_about_to_go() {
+    let world = World::new();
+    let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+    let addresses = ["10.20.0.50/24".parse().unwrap()];
+    let [old, new] = [
+        endpoint(&made.id, &addresses),
+        endpoint(&made.id, &addresses),
+    ];
+    world
+        .kuryr
+        .create_endpoint(old.clone(), soon())
+        .await
+        .unwrap();
+    world
+        .kuryr
+        .delete_endpoint(&made.id, &old.id, soon())
+        .await
+        .unwrap();
+    world
+        .kuryr
+        .create_endpoint(new.clone(), soon())
+        .await
+        .unwrap();
+    assert!(world.kuryr.settled(soon()).await);
+    let [port] = <[Port; 1]>::try_from(world.all().await).unwrap();
+    assert_eq!(port.device_id, new.id.as_str());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_another_host_has_reserved_is_not_taken_over() {
+    let world = World::new();
+    let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+    let [network] = <[neutron_api::Network; 1]>::try_from(world.all().await).unwrap();
+    let [subnet] = <[Subnet; 1]>::try_from(world.all().await).unwrap();
+    let theirs = neutron_api::NewPort {
+        name: "kuryr-unbound-port".into(),
+        network_id: Some(network.id),
+        fixed_ips: Some(vec![neutron_api::WantedIp {
+            subnet_id: subnet.id,
+            ip_address: Some("10.20.0.50".parse().unwrap()),
+        }]),
+        device_owner: "compute:kuryr".into(),
+        host_id: Some("host2".into()),
+        ..Default::default()
+    };
+    let theirs = world
+        .neutron
+        .create(&theirs, &Default::default())
+        .await
+        .unwrap();
+    let new = endpoint(&made.id, &["10.20.0.50/24".parse().unwrap()]);
+    let error = world.kuryr.create_endpoint(new, soon()).await.unwrap_err();
+    assert!(error.to_string().contains("in use by port"), "{error}");
+    let still = world
+        .neutron
+        .find::<Port>(theirs.id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(still.host_id.as_deref(), Some("host2"));
+}
+
+fn endpoint(network: &kuryr_core::NetworkId, addresses: &[kuryr_core::IpNet]) -> NewEndpoint {
+    NewEndpoint {
+        network: network.clone(),
+        id: random_id().parse().unwrap(),
+        addresses: addresses.to_vec(),
+        mac: None,
+        options: BTreeMap::new(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_subnet_that_was_changed_in_neutron_is_seen() {
     let world = World::new();
     let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
