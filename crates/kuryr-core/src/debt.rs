@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use neutron_api::{
-    Network, NetworkId as NeutronNetworkId, Port, PortChange, PortId, Resource, SubnetPool,
+    Network, NetworkId as NeutronNetworkId, Port, PortChange, PortId, Resource, Subnet, SubnetPool,
     SubnetPoolId,
 };
 use neutron_client::{Filter, Neutron};
@@ -19,7 +19,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::ask::EndpointId;
+use crate::ask::{EndpointId, NetworkId};
 use crate::journal::Journal;
 use crate::names;
 
@@ -41,10 +41,18 @@ pub(crate) enum Debt {
     },
     /// A port is to go if it turns out that we made it.
     DeletePortIfOurs { port: PortId, endpoint: EndpointId },
+    /// The ports that we made for an endpoint are to go, whichever they are.
+    DeletePortsOf { endpoint: EndpointId },
     /// A network that we made is to go, and then the subnet pools that we made for it.
     DeleteNetwork {
         network: NeutronNetworkId,
         pools: Vec<MadePool>,
+    },
+    /// The network that we made for a container network is to go, whichever it is, and then its
+    /// subnet pools.
+    DeleteNetworkOf {
+        container_network: NetworkId,
+        pool_prefix: String,
     },
     /// A subnet pool is to go if we made it.
     DeletePool(MadePool),
@@ -71,11 +79,15 @@ impl Debt {
             | Self::DeletePort { port, .. }
             | Self::DeletePortIfOurs { port, .. } => format!("debt-port-{port}"),
             Self::DeleteNetwork { network, .. } => format!("debt-network-{network}"),
+            Self::DeletePortsOf { endpoint } => format!("debt-endpoint-{endpoint}"),
+            Self::DeleteNetworkOf {
+                container_network, ..
+            } => format!("debt-container-network-{container_network}"),
             Self::DeletePool(pool) => format!("debt-pool-{}", pool.id),
             Self::DeleteStrayPort { device_id } => format!("debt-stray-port-{device_id}"),
-            Self::DeleteStrayNetwork { description, .. }
-            | Self::DeleteStrayPool { description, .. } => {
-                let key: String = description
+            Self::DeleteStrayNetwork { name, description }
+            | Self::DeleteStrayPool { name, description } => {
+                let key: String = format!("{name}-{description}")
                     .chars()
                     .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
                     .collect();
@@ -94,9 +106,12 @@ impl Debt {
             Self::DeletePort {
                 network, addresses, ..
             } => *network == asked && address.is_none_or(|address| addresses.contains(&address)),
-            Self::DeletePortIfOurs { .. } | Self::DeleteStrayPort { .. } => true,
+            Self::DeletePortIfOurs { .. }
+            | Self::DeletePortsOf { .. }
+            | Self::DeleteStrayPort { .. } => true,
             Self::Label { .. }
             | Self::DeleteNetwork { .. }
+            | Self::DeleteNetworkOf { .. }
             | Self::DeletePool(_)
             | Self::DeleteStrayNetwork { .. }
             | Self::DeleteStrayPool { .. } => false,
@@ -158,13 +173,37 @@ impl Debts {
     ///
     /// Where it can't be noted (a full disk) it is paid all the same, unless a crash comes first.
     pub(crate) async fn owe(&self, debt: Debt) {
-        let (journal, note) = (self.shared.journal.clone(), debt.clone());
-        let noted = tokio::task::spawn_blocking(move || journal.write(&note.key(), &note)).await;
+        let key = debt.key();
+        let earlier = self.current(&key).map(|(earlier, _)| earlier);
+        // Nothing comes after a removal: a late label must not bring a port back.
+        if !debt.is_removal() && earlier.as_ref().is_some_and(Debt::is_removal) {
+            return;
+        }
+        self.note(&key, &debt).await;
+        let begun = self.take_on(debt.clone());
+        if earlier.is_some() && begun {
+            // The earlier debt was paid meanwhile, and this one's note may have gone with its.
+            self.note(&key, &debt).await;
+            if self.current(&key).is_none() {
+                self.erase(&key);
+            }
+        }
+    }
+
+    async fn note(&self, key: &str, debt: &Debt) {
+        let (journal, key, note) = (self.shared.journal.clone(), key.to_owned(), debt.clone());
+        let noted = tokio::task::spawn_blocking(move || journal.write(&key, &note)).await;
         if let Ok(Err(error)) = noted {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, ?debt, "a crash now would make us forget this");
         }
-        self.take_on(debt);
+    }
+
+    fn erase(&self, key: &str) {
+        if let Err(error) = self.shared.journal.erase(key) {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "a paid debt stays noted");
+        }
     }
 
     /// Owes `debt` and waits until it is paid; false if that takes longer than until `by`.
@@ -212,22 +251,23 @@ impl Debts {
         })
     }
 
-    fn take_on(&self, debt: Debt) {
+    /// Puts a debt in place of an earlier one, or begins to pay it; whether it began.
+    fn take_on(&self, debt: Debt) -> bool {
         let key = debt.key();
         let mut open = self.open();
         if let Some(entry) = open.get_mut(&key) {
-            // Nothing comes after a removal: a late label must not bring a port back.
             if debt.is_removal() || !entry.debt.is_removal() {
                 entry.debt = debt;
                 entry.turn += 1;
             }
-            return;
+            return false;
         }
         open.insert(key.clone(), Entry { debt, turn: 0 });
         let debts = self.clone();
         self.shared
             .payers
             .spawn(async move { debts.pay_off(key).await });
+        true
     }
 
     /// Pays the debt under `key`, and what replaces it meanwhile, however long it takes.
@@ -275,12 +315,7 @@ impl Debts {
         if open.get(key).is_some_and(|entry| entry.turn != turn) {
             return false;
         }
-        if let Err(error) = self.shared.journal.erase(key) {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "a paid debt stays noted"
-            );
-        }
+        self.erase(key);
         open.remove(key);
         self.shared.paid.notify_waiters();
         true
@@ -308,6 +343,19 @@ async fn pay(neutron: &Neutron, debt: &Debt) -> Result<(), neutron_client::Error
             }
             Some(_) | None => Ok(()),
         },
+        Debt::DeletePortsOf { endpoint } => {
+            let filter = Filter::new().with("device_id", endpoint);
+            for port in neutron.list::<Port>(&filter).await? {
+                if is_ours(&port, endpoint) {
+                    neutron.delete::<Port>(port.id).await?;
+                }
+            }
+            Ok(())
+        }
+        Debt::DeleteNetworkOf {
+            container_network,
+            pool_prefix,
+        } => delete_network_of(neutron, container_network, pool_prefix).await,
         Debt::DeleteNetwork { network, pools } => {
             neutron.delete::<Network>(*network).await?;
             for pool in pools {
@@ -326,6 +374,38 @@ async fn pay(neutron: &Neutron, debt: &Debt) -> Result<(), neutron_client::Error
             delete_all::<SubnetPool>(neutron, named(name, description)).await
         }
     }
+}
+
+/// A network that was there before us stays, and so does one that nobody has marked as ours.
+async fn delete_network_of(
+    neutron: &Neutron,
+    id: &NetworkId,
+    pool_prefix: &str,
+) -> Result<(), neutron_client::Error> {
+    let filter = Filter::new().tagged(&names::network_tags(id));
+    for network in neutron.list::<Network>(&filter).await? {
+        let ours = names::network_of(&network.tags).as_ref() == Some(id);
+        if !ours || names::is_existing(&network.tags) {
+            continue;
+        }
+        let of_network = Filter::new().with("network_id", network.id);
+        let subnets = neutron.list::<Subnet>(&of_network).await?;
+        neutron.delete::<Network>(network.id).await?;
+        for pool in made_pools(&subnets, pool_prefix) {
+            delete_made_pool(neutron, &pool).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The pools that would exist for these subnets alone, if we made them.
+pub(crate) fn made_pools(subnets: &[Subnet], prefix: &str) -> Vec<MadePool> {
+    let made = |subnet: &Subnet| {
+        let name = names::subnet_pool(prefix, subnet.cidr);
+        let id = subnet.subnetpool_id?;
+        Some(MadePool { id, name })
+    };
+    subnets.iter().filter_map(made).collect()
 }
 
 /// The user's pools and the default ones have other names, and stay.

@@ -139,7 +139,7 @@ impl Kuryr {
     /// success.
     ///
     /// # Errors
-    /// The host's refusal; or Neutron can't be asked for an endpoint that nothing here knows of.
+    /// The host's refusal.
     pub async fn delete_endpoint(
         &self,
         network: &NetworkId,
@@ -154,8 +154,14 @@ impl Kuryr {
             return self.unplug(&endpoint.plugged, by).await;
         }
         let found = self.host.attachments(id.as_str()).await;
-        let plugged =
-            found.map_err(plugging(format!("look for the interface of endpoint {id}")))?;
+        let found = found.map_err(plugging(format!("look for the interface of endpoint {id}")));
+        let plugged = match found {
+            Ok(plugged) => plugged,
+            Err(error) => {
+                self.owe_ports_of(id).await;
+                return Err(error);
+            }
+        };
         for attachment in &plugged {
             if let Ok(port) = attachment.interface_id.parse() {
                 let endpoint = id.clone();
@@ -167,11 +173,25 @@ impl Kuryr {
         }
         if plugged.is_empty() {
             tracing::debug!("nothing is plugged for endpoint {id} of network {network}");
-            for port in self.ports_of(id, by).await? {
-                self.debts.owe(removal(&port)).await;
+            match self.ports_of(id, by).await {
+                Ok(ports) => {
+                    for port in ports {
+                        self.debts.owe(removal(&port)).await;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "not done yet");
+                    self.owe_ports_of(id).await;
+                }
             }
         }
         Ok(())
+    }
+
+    /// The runtime forgets an endpoint whatever we answer.
+    async fn owe_ports_of(&self, id: &EndpointId) {
+        let endpoint = id.clone();
+        self.debts.owe(Debt::DeletePortsOf { endpoint }).await;
     }
 
     /// What is known of an endpoint, for people.

@@ -12,7 +12,7 @@ pub(crate) const DEVICE_OWNER: &str = "compute:kuryr";
 /// The name of a port that no endpoint has yet.
 pub(crate) const UNBOUND_PORT: &str = "kuryr-unbound-port";
 /// The tag of a network that was there before us.
-pub(crate) const EXISTING_NETWORK: &str = "kuryr.net.existing";
+const EXISTING_NETWORK: &str = "kuryr.net.existing";
 
 /// The name of the network that we make for a container network.
 pub(crate) fn network(id: &NetworkId) -> String {
@@ -65,6 +65,11 @@ pub(crate) fn network_of(tags: &[String]) -> Option<NetworkId> {
     format!("{}{}", half(LOWER)?, half(UPPER).unwrap_or_default())
         .parse()
         .ok()
+}
+
+/// Whether a network's tags say that it was there before us.
+pub(crate) fn is_existing(tags: &[String]) -> bool {
+    tags.iter().any(|tag| tag.starts_with(EXISTING_NETWORK))
 }
 
 /// Names of interfaces and the like are made of the first characters of longer ones.

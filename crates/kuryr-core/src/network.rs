@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::adopt;
 use crate::ask::{NetworkId, NewNetwork, PoolId, Range};
-use crate::debt::{Debt, MadePool, named};
-use crate::error::{Error, told};
+use crate::debt::{Debt, made_pools, named};
+use crate::error::{Error, Kind, told};
 use crate::kuryr::Kuryr;
 use crate::lease::{Lease, Source};
 use crate::names;
@@ -29,6 +29,13 @@ impl Kuryr {
         let _turn = self.network_turns.turn(&new.id, by).await?;
         let neutron = self.neutron.by(by);
         let wanted = adopt::wanted(&new.options)?;
+        // What goes because an earlier attempt has failed must not take this one's network with it.
+        let left = names::network_description(&new.id);
+        self.debts
+            .settled(by, |debt| {
+                matches!(debt, Debt::DeleteStrayNetwork { description, .. } if *description == left)
+            })
+            .await;
         if wanted.is_none()
             && let Some(net) = self.left_of_earlier_attempt(&neutron, &new.id, by).await?
         {
@@ -79,8 +86,20 @@ impl Kuryr {
             self.abandon_network(id, adoption, by).await;
             return Ok(());
         }
-        let Some(net) = self.find_network(id, by).await? else {
-            return Ok(());
+        let net = match self.find_network(id, by).await {
+            Ok(Some(net)) => net,
+            Ok(None) => return Ok(()),
+            Err(error) if error.kind() == Kind::Unavailable => {
+                // The runtime forgets the network whatever we answer.
+                let debt = Debt::DeleteNetworkOf {
+                    container_network: id.clone(),
+                    pool_prefix: self.settings.subnet_pool_prefix.clone(),
+                };
+                self.debts.owe(debt).await;
+                tracing::warn!(error = &error as &dyn std::error::Error, "not done yet");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
         };
         self.view.remove(id);
         if net.is_existing {
@@ -90,7 +109,7 @@ impl Kuryr {
         let neutron = self.neutron.by(by);
         // Containers that have just gone may still have their ports.
         self.debts.addresses_freed(net.id, None, by).await;
-        let pools = self.pools_made_for(&net);
+        let pools = made_pools(&net.subnets, &self.settings.subnet_pool_prefix);
         match neutron.delete::<Network>(net.id).await {
             Ok(_) => {
                 for pool in pools {
@@ -292,18 +311,6 @@ impl Kuryr {
             .with("network_id", network.id)
             .with("cidr", range.cidr);
         neutron.create(&subnet, &identity).await
-    }
-
-    /// The pools that would exist for this network alone, if we made them.
-    fn pools_made_for(&self, net: &Net) -> Vec<MadePool> {
-        let made = |subnet: &Subnet| {
-            let name = names::subnet_pool(&self.settings.subnet_pool_prefix, subnet.cidr);
-            Some(MadePool {
-                id: subnet.subnetpool_id?,
-                name,
-            })
-        };
-        net.subnets.iter().filter_map(made).collect()
     }
 
     /// The ports on a network that are neither ours nor Neutron's own.

@@ -43,10 +43,7 @@ impl Net {
             id: network.id,
             mtu: network.mtu.filter(|mtu| *mtu > 0).unwrap_or(USUAL_MTU),
             subnets,
-            is_existing: network
-                .tags
-                .iter()
-                .any(|t| t.starts_with(names::EXISTING_NETWORK)),
+            is_existing: names::is_existing(&network.tags),
             pools: Vec::new(),
             read: Instant::now(),
         }

@@ -81,6 +81,63 @@ async fn a_neutron_that_goes_away_for_a_minute_leaves_nothing() {
     }
 }
 
+/// The networks of two ranges may both exist although no reply ever came.
+#[tokio::test(start_paused = true)]
+async fn ranges_of_default_pools_that_were_lost_together_leave_nothing() {
+    let world = World::new();
+    let start = tokio::time::Instant::now();
+    world.wire.plan(move |_, request| {
+        let lost = start.elapsed().as_secs() < 60;
+        match (lost, request.method().as_str(), request.uri().path()) {
+            (true, "POST", "/v2.0/networks") => Fate::LoseReply,
+            (true, "GET", "/v2.0/networks") => Fate::LoseRequest,
+            _ => Fate::Pass,
+        }
+    });
+    for version in [IpVersion::V4, IpVersion::V6] {
+        let plan = Plan {
+            defaults: vec![version],
+            ..Plan::default()
+        };
+        world.create_network(&plan).await.unwrap_err();
+    }
+    world.assert_nothing_left("after two lost networks").await;
+}
+
+/// A network that an earlier attempt may have left is removed before it is made again.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_is_not_undone_by_what_an_earlier_one_has_left() {
+    let world = World::new();
+    let id: kuryr_core::NetworkId = crate::world::random_id().parse().unwrap();
+    let attempt = || async {
+        let new = kuryr_core::NewNetwork {
+            id: id.clone(),
+            ranges: vec![],
+            internal: false,
+            options: Default::default(),
+        };
+        world.kuryr.create_network(new, crate::world::soon()).await
+    };
+    world
+        .wire
+        .plan(|_, request| match request.method().as_str() {
+            "POST" => Fate::LoseRequest,
+            _ if request
+                .uri()
+                .query()
+                .is_some_and(|q| q.contains("description=")) =>
+            {
+                Fate::LoseRequest
+            }
+            _ => Fate::Pass,
+        });
+    attempt().await.unwrap_err();
+    world.wire.plan(|_, _| Fate::Pass);
+    attempt().await.unwrap();
+    assert!(world.kuryr.settled(crate::world::soon()).await);
+    assert_eq!(world.all::<neutron_api::Network>().await.len(), 1);
+}
+
 /// A network with two containers comes and goes; whether all went well.
 async fn story(world: &World, plan: &Plan) -> bool {
     let Ok(made) = world.create_network(plan).await else {

@@ -2,6 +2,7 @@
 
 use kuryr_core::AddressRequest;
 use kuryr_testkit::faulty::Fate;
+use kuryr_vif::Plug as _;
 use neutron_api::Port;
 
 use crate::world::{World, dual_stack, soon, subnet};
@@ -120,4 +121,33 @@ async fn an_address_that_was_reserved_before_is_used_after() {
     let interface = world.kuryr.create_endpoint(new, soon()).await.unwrap();
     assert_eq!(interface.addresses, addresses);
     assert_eq!(world.all::<Port>().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_that_goes_right_after_a_restart_without_neutron_leaves_nothing() {
+    let mut world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    world.restart();
+    world.wire.plan(|_, _| Fate::LoseRequest);
+    world.delete_network(&made).await;
+    world.wire.plan(|_, _| Fate::Pass);
+    world.assert_nothing_left("after Neutron's absence").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unplugged_container_that_goes_while_neutron_is_away_leaves_nothing() {
+    let mut world = World::new();
+    let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+    let container = world.run(&made).await.unwrap();
+    assert!(world.kuryr.settled(soon()).await);
+    // The machine was switched off: Open vSwitch has forgotten what was plugged.
+    for vif in world.host.plugged() {
+        world.host.unplug(&vif.attachment, soon()).await.unwrap();
+    }
+    world.restart();
+    world.wire.plan(|_, _| Fate::LoseRequest);
+    world.stop(&made, &container).await;
+    world.wire.plan(|_, _| Fate::Pass);
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after Neutron's absence").await;
 }
