@@ -192,10 +192,12 @@ impl Kuryr {
 
     /// Ends an adoption: our pools go, the network stays as it was.
     pub(crate) async fn abandon_network(&self, id: &NetworkId, adoption: Adoption, by: Instant) {
-        for pool in adoption.pools {
-            self.debts.pay(Debt::DeletePool(pool), by).await;
+        let debts: Vec<Debt> = adoption.pools.into_iter().map(Debt::DeletePool).collect();
+        for debt in &debts {
+            self.debts.owe(debt.clone()).await;
         }
         self.adoptions.remove(id);
+        self.debts.settled(by, |open| debts.contains(open)).await;
     }
 }
 

@@ -66,6 +66,17 @@ impl Journal {
         }
     }
 
+    /// Makes the note under `key` not exist, also after a power failure.
+    pub(crate) fn erase_for_good(&self, key: &str) -> Result<(), JournalError> {
+        self.erase(key)?;
+        let synced = File::open(&self.folder).and_then(|folder| folder.sync_data());
+        synced.map_err(|source| JournalError {
+            act: "remove",
+            path: self.path(key),
+            source,
+        })
+    }
+
     /// All notes whose key begins with `prefix` and that can be read; others are told of and left.
     pub(crate) fn read<T: DeserializeOwned>(&self, prefix: &str) -> Vec<(String, T)> {
         let Ok(entries) = fs::read_dir(&self.folder) else {

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::address::Reservations;
 use crate::adopt::Adoptions;
-use crate::ask::{EndpointId, NetworkId};
+use crate::ask::{EndpointId, NetworkId, PoolId};
 use crate::debt::Debts;
 use crate::endpoint::Endpoints;
 use crate::journal::Journal;
@@ -66,6 +66,7 @@ pub struct Shared {
     pub(crate) network_turns: Keyed<NetworkId>,
     pub(crate) endpoint_turns: Keyed<EndpointId>,
     pub(crate) ranges: Keyed<IpNet>,
+    pub(crate) lease_turns: Keyed<PoolId>,
     pub(crate) background: TaskTracker,
 }
 
@@ -92,6 +93,7 @@ impl Kuryr {
             network_turns: Keyed::default(),
             endpoint_turns: Keyed::default(),
             ranges: Keyed::default(),
+            lease_turns: Keyed::default(),
             background: TaskTracker::new(),
         }));
         kuryr.debts.resume();

@@ -114,7 +114,8 @@ impl Leases {
     /// Ends a lease: its network was made, or it is given back.
     pub(crate) fn remove(&self, pool: &PoolId) -> Option<Lease> {
         let lease = self.open().remove(pool.as_str())?;
-        if let Err(error) = self.journal.erase(&format!("{PREFIX}{pool}")) {
+        // For good: a lease that came back would run out, and take its network away.
+        if let Err(error) = self.journal.erase_for_good(&format!("{PREFIX}{pool}")) {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "an old note is left"

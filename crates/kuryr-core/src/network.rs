@@ -46,6 +46,14 @@ impl Kuryr {
             .iter()
             .map(|range| self.leases.with_range(range.cidr))
             .collect();
+        // A lease must not run out while a network is made of it.
+        let mut turns = Vec::new();
+        for (pool, _) in leases.iter().flatten() {
+            turns.push(self.lease_turns.turn(pool, by).await?);
+            if self.leases.get(pool).is_none() {
+                return Err(Error::UnknownPool(pool.clone()));
+            }
+        }
         if let Some(wanted) = wanted {
             self.adopt_network(wanted, &new, &leases, by).await?;
             for (pool, _) in leases.iter().flatten() {
@@ -317,10 +325,18 @@ impl Kuryr {
     async fn ports_of_others(&self, neutron: &Neutron, net: &Net) -> Vec<String> {
         let filter = Filter::new().with("network_id", net.id);
         let ports = neutron.list::<Port>(&filter).await.unwrap_or_default();
-        let foreign = ports.iter().filter(|port| {
-            let own = ["network:dhcp", "network:distributed", names::DEVICE_OWNER];
-            !own.contains(&port.device_owner.as_str())
-        });
+        let here = self.settings.host.as_str();
+        let foreign = ports
+            .iter()
+            .filter(|port| match port.device_owner.as_str() {
+                "network:dhcp" | "network:distributed" => false,
+                // Another host's Kuryr may use the network that this one has made.
+                names::DEVICE_OWNER => port
+                    .host_id
+                    .as_deref()
+                    .is_some_and(|host| !host.is_empty() && host != here),
+                _ => true,
+            });
         foreign
             .map(|port| format!("{} ({} {})", port.id, port.device_owner, port.device_id))
             .collect()

@@ -43,9 +43,10 @@ impl Kuryr {
     /// Gives a range back; succeeds for one that a network was made of, which goes with it.
     ///
     /// # Errors
-    /// None so far.
+    /// A network is still being made of it.
     pub async fn release_pool(&self, pool: &PoolId, by: Instant) -> Result<(), Error> {
-        let Some(lease) = self.leases.remove(pool) else {
+        let turn = self.lease_turns.turn(pool, by).await?;
+        let Some(lease) = self.leases.get(pool) else {
             return Ok(());
         };
         let debt = match lease.source {
@@ -55,7 +56,11 @@ impl Kuryr {
                 pools: Vec::new(),
             },
         };
-        self.debts.pay(debt, by).await;
+        // Owed before it is forgotten: a crash between the two must not leave it in Neutron.
+        self.debts.owe(debt.clone()).await;
+        self.leases.remove(pool);
+        drop(turn);
+        self.debts.settled(by, |open| *open == debt).await;
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Networks come and go.
 
 use kuryr_core::{Error, IpVersion};
+use kuryr_testkit::faulty::Fate;
 use neutron_api::{Network, Subnet, SubnetPool};
 use neutron_client::Filter;
 
@@ -231,4 +232,69 @@ async fn a_missing_default_pool_is_named() {
         error.to_string().contains("default_subnetpool_v4"),
         "{error}"
     );
+}
+
+/// A cloud that needs longer than a range waits for its network.
+#[tokio::test(start_paused = true)]
+async fn a_range_does_not_run_out_while_its_network_is_made() {
+    for (subnets, defaults) in [
+        (vec!["10.20.0.0/24"], vec![]),
+        (vec![], vec![IpVersion::V4]),
+    ] {
+        let world = World::new();
+        let plan = Plan {
+            subnets,
+            defaults,
+            ..Plan::default()
+        };
+        let start = tokio::time::Instant::now();
+        // The last step of making it: the network's own tags.
+        world.wire.plan(move |_, request| {
+            let late = start.elapsed().as_millis() < 60_500;
+            let tags = request.uri().path().starts_with("/v2.0/networks/")
+                && request.uri().path().ends_with("/tags");
+            if late && tags {
+                Fate::LoseRequest
+            } else {
+                Fate::Pass
+            }
+        });
+        let hold = std::time::Duration::from_millis(59_500);
+        let made = world.create_network_after(&plan, hold).await.unwrap();
+        tokio::time::sleep(hold).await;
+        let container = world.run(&made).await.unwrap();
+        world.stop(&made, &container).await;
+        world.delete_network(&made).await;
+        world.assert_nothing_left("after a slow network").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_with_a_container_of_another_host_is_left_and_said() {
+    let world = World::new();
+    let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+    let [network] = <[Network; 1]>::try_from(world.all().await).unwrap();
+    let theirs = neutron_api::NewPort {
+        name: "abc-port".into(),
+        network_id: Some(network.id),
+        device_owner: "compute:kuryr".into(),
+        device_id: "abc".into(),
+        host_id: Some("host2".into()),
+        ..Default::default()
+    };
+    let theirs = world.neutron.create(&theirs, &Filter::new()).await.unwrap();
+    let error = world.kuryr.delete_network(&made.id, soon()).await;
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .contains(&theirs.id.to_string())
+    );
+    assert!(world.kuryr.settled(soon()).await);
+    world
+        .neutron
+        .delete::<neutron_api::Port>(theirs.id)
+        .await
+        .unwrap();
+    assert_eq!(world.all::<Network>().await.len(), 1);
 }

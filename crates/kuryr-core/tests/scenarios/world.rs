@@ -92,6 +92,15 @@ impl World {
 
     /// `docker network create`, with the clean-up that Docker does when it fails.
     pub(crate) async fn create_network(&self, plan: &Plan) -> Result<Made, Error> {
+        self.create_network_after(plan, Duration::ZERO).await
+    }
+
+    /// The same by a Docker that rests between its last two calls.
+    pub(crate) async fn create_network_after(
+        &self,
+        plan: &Plan,
+        rest: Duration,
+    ) -> Result<Made, Error> {
         let id: NetworkId = random_id().parse().unwrap();
         let mut made = Made {
             id,
@@ -99,14 +108,19 @@ impl World {
             gateways: vec![],
             aux: vec![],
         };
-        let outcome = self.try_create_network(plan, &mut made).await;
+        let outcome = self.try_create_network(plan, rest, &mut made).await;
         if outcome.is_err() {
             self.give_back(&made).await;
         }
         outcome.map(|()| made)
     }
 
-    async fn try_create_network(&self, plan: &Plan, made: &mut Made) -> Result<(), Error> {
+    async fn try_create_network(
+        &self,
+        plan: &Plan,
+        rest: Duration,
+        made: &mut Made,
+    ) -> Result<(), Error> {
         let explicit = plan
             .subnets
             .iter()
@@ -139,6 +153,7 @@ impl World {
                 made.aux.push(address);
             }
         }
+        tokio::time::sleep(rest).await;
         self.kuryr
             .create_network(new_network(made, plan), soon())
             .await
