@@ -374,7 +374,7 @@ impl Kuryr {
 
     async fn wait_until_wired(&self, endpoint: &Endpoint, by: Instant) -> Result<(), Error> {
         let start = Instant::now();
-        let until = by.min(start + self.settings.plugging_timeout);
+        let until = by.min(start + self.settings.patience());
         let wired = self.host.wired(&endpoint.plugged, until).await;
         let wired = wired.map_err(plugging(format!("wait for port {}", endpoint.port.id)))?;
         let fatal = self.settings.plugging_is_fatal;

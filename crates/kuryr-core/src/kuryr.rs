@@ -36,8 +36,23 @@ pub struct Settings {
     pub interface_prefix: String,
     /// Whether a container must not start on an interface that the switch does not forward for.
     pub plugging_is_fatal: bool,
-    /// For how long the switch is waited for.
+    /// For how long the switch is waited for; zero means [`Settings::USUAL_PLUGGING_TIMEOUT`].
     pub plugging_timeout: Duration,
+}
+
+impl Settings {
+    /// For how long the switch is waited for where nobody says: well within a call's deadline.
+    pub const USUAL_PLUGGING_TIMEOUT: Duration = Duration::from_secs(15);
+
+    /// Not to wait at all would be to fail wherever plugging is fatal, and to lose first packets
+    /// elsewhere.
+    pub(crate) fn patience(&self) -> Duration {
+        if self.plugging_timeout.is_zero() {
+            Self::USUAL_PLUGGING_TIMEOUT
+        } else {
+            self.plugging_timeout
+        }
+    }
 }
 
 /// Everything that a front end needs; clones share it.

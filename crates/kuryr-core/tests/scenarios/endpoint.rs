@@ -358,3 +358,22 @@ async fn a_subnet_that_was_changed_in_neutron_is_seen() {
         .unwrap();
     assert!(joined.gateways.is_empty());
 }
+
+/// A deployer ships just these two settings.
+#[tokio::test(start_paused = true)]
+async fn where_no_time_is_given_for_plugging_it_is_waited_for_all_the_same() {
+    let mut world = World::new();
+    world.restart_with(|settings| {
+        settings.plugging_is_fatal = true;
+        settings.plugging_timeout = std::time::Duration::ZERO;
+    });
+    let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+    // No agent here ever says that it has wired the port.
+    let error = world.run(&made).await.unwrap_err();
+    let kuryr_core::Error::NotWired { waited, .. } = error else {
+        panic!("{error:?}");
+    };
+    assert!(waited.as_secs() > 10, "{waited:?}");
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after a failed start").await;
+}

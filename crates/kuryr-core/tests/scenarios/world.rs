@@ -90,6 +90,15 @@ impl World {
         self.kuryr = start(&self.wire, &self.host, &self.journal);
     }
 
+    /// The program starts again with other settings.
+    pub(crate) fn restart_with(&mut self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = settings();
+        change(&mut settings);
+        let journal = Journal::open(self.journal.path()).unwrap();
+        let neutron = Neutron::new(self.wire.clone());
+        self.kuryr = Kuryr::new(neutron, self.host.clone(), journal, settings);
+    }
+
     /// `docker network create`, with the clean-up that Docker does when it fails.
     pub(crate) async fn create_network(&self, plan: &Plan) -> Result<Made, Error> {
         self.create_network_after(plan, Duration::ZERO).await
@@ -328,7 +337,17 @@ pub(crate) fn soon() -> Instant {
 }
 
 fn start(wire: &Faulty<Transport>, host: &Arc<Notebook>, journal: &TempDir) -> Kuryr {
-    let settings = Settings {
+    let journal = Journal::open(journal.path()).unwrap();
+    Kuryr::new(
+        Neutron::new(wire.clone()),
+        host.clone(),
+        journal,
+        settings(),
+    )
+}
+
+fn settings() -> Settings {
+    Settings {
         host: "host1".into(),
         enable_dhcp: true,
         default_subnet_pool_v4: "kuryr".into(),
@@ -337,9 +356,7 @@ fn start(wire: &Faulty<Transport>, host: &Arc<Notebook>, journal: &TempDir) -> K
         interface_prefix: "eth".into(),
         plugging_is_fatal: false,
         plugging_timeout: Duration::from_secs(10),
-    };
-    let journal = Journal::open(journal.path()).unwrap();
-    Kuryr::new(Neutron::new(wire.clone()), host.clone(), journal, settings)
+    }
 }
 
 pub(crate) fn random_id() -> String {
