@@ -38,7 +38,8 @@ pub(crate) fn build(
     let host = Host::new(HostSettings {
         ovsdb: settings.binding.ovsdb.clone(),
     });
-    let journal = Journal::open(&settings.state_path)?;
+    // One journal for each driver, so that several instances do not take up each other's debts.
+    let journal = Journal::open(&settings.state_path.join(settings.listen.address.driver()))?;
     let kuryr = Kuryr::new(neutron, Arc::new(host), journal, of_core(settings));
     let count = middleware::from_fn_with_state(telemetry.docker.clone(), DockerCalls::count);
     let routes = kuryr_libnetwork::routes(kuryr.clone(), of_libnetwork(settings, calls));
@@ -96,7 +97,9 @@ fn of_core(settings: &Settings) -> kuryr_core::Settings {
         subnet_pool_prefix: neutron.subnetpool_name_prefix.clone(),
         interface_prefix: binding.veth_dst_prefix.clone(),
         plugging_is_fatal: neutron.vif_plugging_is_fatal,
-        plugging_timeout: neutron.vif_plugging_timeout.unwrap_or_default(),
+        plugging_timeout: neutron
+            .vif_plugging_timeout
+            .unwrap_or(kuryr_core::DEFAULT_PLUGGING_TIMEOUT),
     }
 }
 

@@ -25,6 +25,17 @@ pub(crate) enum Address {
 }
 
 impl Address {
+    /// The name that Docker knows the driver by, where the address tells: the socket's file name.
+    pub(crate) fn driver(&self) -> String {
+        match self {
+            Self::Unix(path) => path.file_stem().map_or_else(
+                || "kuryr".to_owned(),
+                |stem| stem.to_string_lossy().into_owned(),
+            ),
+            Self::Tcp { host, port, .. } => format!("{}-{port}", host.replace(':', "-")),
+        }
+    }
+
     /// Whether only this machine can reach it.
     pub(crate) fn is_local(&self) -> bool {
         match self {
