@@ -1,0 +1,352 @@
+//! The lab's hosts, and a Kuryr on one of them for the length of a test.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::traces::Traces;
+
+/// What a command said, and whether it succeeded.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) ok: bool,
+    pub(crate) text: String,
+}
+
+impl Said {
+    #[track_caller]
+    pub(crate) fn expect(self, what: &str) -> String {
+        assert!(self.ok, "{what}: {}", self.text);
+        self.text
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_failure(self, what: &str) -> String {
+        assert!(!self.ok, "{what} did not fail: {}", self.text);
+        self.text
+    }
+}
+
+/// Runs a shell command on a host of the lab.
+pub(crate) fn on(host: &str, command: &str) -> Said {
+    let output = enter(host, command)
+        .stdin(Stdio::null())
+        .output()
+        .expect("lab/lab");
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    Said {
+        ok: output.status.success(),
+        text: text.trim().to_owned(),
+    }
+}
+
+/// Runs `lab/lab` itself.
+pub(crate) fn lab(args: &[&str]) -> Said {
+    let output = Command::new(script()).args(args).output().expect("lab/lab");
+    let text = [output.stdout, output.stderr].concat();
+    Said {
+        ok: output.status.success(),
+        text: String::from_utf8_lossy(&text).into_owned(),
+    }
+}
+
+fn enter(host: &str, command: &str) -> Command {
+    let mut enter = Command::new(script());
+    enter.args(["enter", host, "--", "sh", "-c", command]);
+    enter
+}
+
+fn script() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../lab/lab")
+}
+
+/// The program under test.
+fn program() -> PathBuf {
+    let named = std::env::var_os("KURYR_TEST_PROGRAM");
+    named.map_or_else(
+        || {
+            let target = std::env::current_exe().unwrap();
+            target.ancestors().nth(2).unwrap().join("kuryr")
+        },
+        PathBuf::from,
+    )
+}
+
+/// A Kuryr on a host, and what it is for: networks and containers that end with it.
+pub(crate) struct Kuryr {
+    pub(crate) host: &'static str,
+    /// The driver's name: this Kuryr's own, so that others don't meet it.
+    pub(crate) driver: String,
+    folder: TempDir,
+    child: Option<Child>,
+    before: Option<Traces>,
+}
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+impl Kuryr {
+    /// On host1, with nothing special in its configuration.
+    pub(crate) fn begin() -> Self {
+        Self::begin_on("host1", "")
+    }
+
+    /// With more lines at the end of its configuration.
+    pub(crate) fn begin_on(host: &'static str, more: &str) -> Self {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let driver = format!("kuryr{}x{number}", std::process::id());
+        let folder = tempfile::tempdir().unwrap();
+        let before = Some(Traces::now(host));
+        let mut kuryr = Self {
+            host,
+            driver,
+            folder,
+            child: None,
+            before,
+        };
+        kuryr.configure("", more);
+        kuryr.start();
+        kuryr
+    }
+
+    /// Writes the configuration: the lab's cloud, but for what `neutron` says otherwise.
+    pub(crate) fn configure(&self, neutron: &str, more: &str) {
+        let folder = self.folder.path().display();
+        let driver = &self.driver;
+        let credentials = [
+            ("auth_url", "OS_AUTH_URL"),
+            ("username", "OS_USERNAME"),
+            ("password", "OS_PASSWORD"),
+            ("project_name", "OS_PROJECT_NAME"),
+            ("user_domain_name", "OS_USER_DOMAIN_NAME"),
+            ("project_domain_name", "OS_PROJECT_DOMAIN_NAME"),
+        ];
+        let credentials: String = credentials
+            .iter()
+            .map(|(key, name)| {
+                format!("{key} = {}\n", on(self.host, &format!("echo ${name}")).text)
+            })
+            .collect();
+        let text = format!(
+            "[DEFAULT]\nkuryr_uri = unix:///run/docker/plugins/{driver}.sock\n\
+             admin_uri = unix://{folder}/admin.sock\nstate_path = {folder}/state\n\
+             log_file = {folder}/log\ndebug = true\n\
+             [neutron]\nauth_type = password\n{credentials}{neutron}\n{more}\n"
+        );
+        fs::write(self.folder.path().join("kuryr.conf"), text).unwrap();
+    }
+
+    pub(crate) fn start(&mut self) {
+        let command = format!(
+            "exec {} serve --config-file {}/kuryr.conf",
+            program().display(),
+            self.folder.path().display()
+        );
+        let log = fs::File::create(self.folder.path().join("stdout")).unwrap();
+        let child = enter(self.host, &command)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("lab/lab");
+        self.child = Some(child);
+        let socket = format!("test -S /run/docker/plugins/{}.sock", self.driver);
+        within(Duration::from_secs(10), "Kuryr's socket", || {
+            on(self.host, &socket).ok
+        });
+    }
+
+    /// SIGTERM, or SIGKILL; returns when the program has ended.
+    pub(crate) fn stop(&mut self, signal: &str) {
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
+        // The child is the program itself: every shell on the way has exec'd.
+        let _ = Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status();
+        let status = child.wait().unwrap();
+        assert!(
+            signal != "-TERM" || status.success(),
+            "{status}: {}",
+            self.log()
+        );
+    }
+
+    pub(crate) fn log(&self) -> String {
+        let read = |name| fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
+        read("stdout") + &read("log")
+    }
+
+    /// The daemon's resident memory, in KiB.
+    pub(crate) fn memory(&self) -> u64 {
+        let id = self.child.as_ref().unwrap().id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn docker(&self, args: &str) -> Said {
+        on(self.host, &format!("docker {args}"))
+    }
+
+    /// What the admin socket answers.
+    pub(crate) fn admin(&self, path: &str) -> String {
+        let socket = self.folder.path().join("admin.sock");
+        let curl = format!(
+            "curl -s --unix-socket {} http://kuryr{path}",
+            socket.display()
+        );
+        on(self.host, &curl).text
+    }
+
+    /// Asks this Kuryr itself, as Docker does.
+    pub(crate) fn ask(&self, verb: &str, body: &Value) -> Value {
+        let socket = format!("/run/docker/plugins/{}.sock", self.driver);
+        let curl =
+            format!("curl -s --unix-socket {socket} -X POST -d '{body}' http://kuryr/{verb}");
+        let reply = on(self.host, &curl).expect(verb);
+        serde_json::from_str(&reply).unwrap_or_else(|_| panic!("{verb}: {reply}"))
+    }
+
+    /// The pool of a network's subnet, as Docker was told.
+    pub(crate) fn pool(&self, network: &str) -> String {
+        let first = self.sleeper(network, "");
+        let address = self.address(&first, network, "IPAddress");
+        let subnet = crate::traces::port_at(&address).fixed_ips[0].subnet_id;
+        self.docker(&format!("rm -f {first}")).expect("docker rm");
+        let subnets = crate::traces::list::<neutron_api::Subnet>();
+        let subnet = subnets
+            .into_iter()
+            .find(|known| known.id == subnet)
+            .unwrap();
+        subnet.subnetpool_id.unwrap().to_string()
+    }
+
+    /// `docker network create` with this Kuryr as both drivers; the network's name.
+    pub(crate) fn network(&self, options: &str) -> String {
+        self.try_network(options).expect("docker network create")
+    }
+
+    pub(crate) fn try_network(&self, options: &str) -> Said {
+        let (driver, name) = (&self.driver, self.unique("net"));
+        let create = format!(
+            "network create -d {driver} --ipam-driver {driver} {options} {name} >/dev/null && echo {name}"
+        );
+        self.docker(&create)
+    }
+
+    /// A container that sleeps; its name.
+    pub(crate) fn sleeper(&self, network: &str, options: &str) -> String {
+        self.try_sleeper(network, options).expect("docker run")
+    }
+
+    pub(crate) fn try_sleeper(&self, network: &str, options: &str) -> Said {
+        let name = self.unique("box");
+        let label = &self.driver;
+        let run = format!(
+            "run -d --label {label} --cap-add NET_ADMIN --name {name} --network {network} {options} \
+             bb:1 sleep 3600 >/dev/null && echo {name}"
+        );
+        self.docker(&run)
+    }
+
+    /// Runs a shell command in a container.
+    pub(crate) fn inside(&self, container: &str, command: &str) -> Said {
+        self.docker(&format!("exec {container} sh -c '{command}'"))
+    }
+
+    /// The address of a container on a network (`IPAddress` or `GlobalIPv6Address`).
+    pub(crate) fn address(&self, container: &str, network: &str, field: &str) -> String {
+        let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").{field}}}}}");
+        self.docker(&format!("inspect -f '{format}' {container}"))
+            .expect("docker inspect")
+    }
+
+    fn unique(&self, kind: &str) -> String {
+        format!(
+            "{kind}-{}-{}",
+            self.driver,
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        )
+    }
+
+    /// Removes containers and networks, and fails unless the lab is as it was before.
+    pub(crate) fn end(mut self) {
+        self.clear();
+        let before = self.before.take().unwrap();
+        let mut left = String::new();
+        let clean = until(Duration::from_secs(30), || {
+            left = before.difference(&Traces::now(self.host));
+            left.is_empty()
+        });
+        assert!(clean, "left behind:\n{left}\n{}", self.log());
+        self.stop("-TERM");
+        let left = before.difference(&Traces::now(self.host));
+        assert!(left.is_empty(), "left behind by the program:\n{left}");
+    }
+
+    /// Removes this Kuryr's containers and networks.
+    pub(crate) fn clear(&self) {
+        let driver = &self.driver;
+        let containers = format!("docker ps -aq --filter label={driver}");
+        on(
+            self.host,
+            &format!("ids=$({containers}); test -z \"$ids\" || docker rm -f $ids"),
+        );
+        let networks = format!("docker network ls -q --filter driver={driver}");
+        on(
+            self.host,
+            &format!("ids=$({networks}); test -z \"$ids\" || docker network rm $ids"),
+        );
+    }
+}
+
+impl Drop for Kuryr {
+    /// After a failure: shows why, and clears up for the tests that follow.
+    fn drop(&mut self) {
+        let Some(_) = self.before.take() else { return };
+        eprintln!("{}", self.log());
+        if self.child.is_none() {
+            self.configure("", "");
+            self.start();
+        }
+        self.clear();
+        sleep(Duration::from_secs(2));
+        if let Some(mut child) = self.child.take() {
+            let _ = Command::new("kill").arg(child.id().to_string()).status();
+            let _ = child.wait();
+        }
+        crate::traces::sweep();
+    }
+}
+
+/// Waits for `condition`; whether it came true.
+pub(crate) fn until(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while !condition() {
+        if start.elapsed() > patience {
+            return false;
+        }
+        sleep(Duration::from_millis(100));
+    }
+    true
+}
+
+/// Waits for `condition`, and fails if it does not come true.
+#[track_caller]
+pub(crate) fn within(patience: Duration, what: &str, condition: impl FnMut() -> bool) {
+    assert!(
+        until(patience, condition),
+        "{what}: not within {patience:?}"
+    );
+}
