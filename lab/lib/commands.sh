@@ -11,6 +11,12 @@ lock() {
     flock 9
 }
 
+lab_packages() { # PACKAGE...
+    PACKAGES+=("$@")
+    lock
+    install_packages >&2
+}
+
 lab_up() {
     local start=$EPOCHREALTIME hosts host
     case ${1-} in

@@ -19,10 +19,6 @@ use crate::keyed::Keyed;
 use crate::lease::Leases;
 use crate::view::View;
 
-/// How long the switch is waited for where nothing else is said: OVN takes well under a second on
-/// an idle host and some seconds on a busy one, and a Docker call has 25.
-pub const DEFAULT_PLUGGING_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How Kuryr is to work on this host.
 #[derive(Clone, Debug)]
 pub struct Settings {

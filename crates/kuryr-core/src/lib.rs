@@ -28,6 +28,6 @@ pub use ask::{
 pub use error::{Error, Kind};
 pub use ipnet::IpNet;
 pub use journal::{Journal, JournalError};
-pub use kuryr::{DEFAULT_PLUGGING_TIMEOUT, Kuryr, Settings};
+pub use kuryr::{Kuryr, Settings};
 pub use kuryr_vif::IfName;
 pub use neutron_api::{IpVersion, MacAddress};

@@ -97,9 +97,7 @@ fn of_core(settings: &Settings) -> kuryr_core::Settings {
         subnet_pool_prefix: neutron.subnetpool_name_prefix.clone(),
         interface_prefix: binding.veth_dst_prefix.clone(),
         plugging_is_fatal: neutron.vif_plugging_is_fatal,
-        plugging_timeout: neutron
-            .vif_plugging_timeout
-            .unwrap_or(kuryr_core::DEFAULT_PLUGGING_TIMEOUT),
+        plugging_timeout: neutron.vif_plugging_timeout.unwrap_or_default(),
     }
 }
 

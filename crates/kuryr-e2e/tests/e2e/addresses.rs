@@ -170,12 +170,17 @@ fn a_newer_docker_does_ipv6_only_and_both_defaults() {
         kuryr
             .docker(&format!("network disconnect {both} {e}"))
             .expect("disconnect");
-        assert_eq!(
-            list::<Port>()
-                .iter()
-                .filter(|p| p.device_owner == "compute:kuryr")
-                .count(),
-            5
+        within(
+            Duration::from_secs(10),
+            "five ports for five endpoints",
+            || {
+                let ports = list::<Port>();
+                ports
+                    .iter()
+                    .filter(|port| port.device_owner == "compute:kuryr")
+                    .count()
+                    == 5
+            },
         );
         kuryr.end();
     });

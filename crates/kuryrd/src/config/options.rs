@@ -160,7 +160,7 @@ declare! {
     DEFAULT_SUBNETPOOL_V6 = ["neutron"] "default_subnetpool_v6" Text = "kuryr6";
     /// Whether an endpoint fails whose port does not become active in time.
     VIF_PLUGGING_IS_FATAL = ["neutron"] "vif_plugging_is_fatal" Flag = "false";
-    /// How many seconds to wait for a port to become active; 0 means 10.
+    /// How many seconds to wait for a port to become active; 0 means 15.
     VIF_PLUGGING_TIMEOUT = ["neutron"] "vif_plugging_timeout" Integer = "0";
     /// The region whose Neutron is used; without it, the catalogue's first.
     REGION_NAME = ["neutron"] "region_name" Text;
