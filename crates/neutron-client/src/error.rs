@@ -140,9 +140,17 @@ impl Error {
         }
     }
 
-    /// Whether the object is not there, or not for us.
+    /// Whether Neutron says of what that it is not there, such as `PortNotFound`.
     pub fn is_absence(&self) -> bool {
-        self.status() == Some(StatusCode::NOT_FOUND)
+        let named = self
+            .fault()
+            .is_some_and(|kind| kind.ends_with("NotFound") && kind != VAGUE);
+        self.status() == Some(StatusCode::NOT_FOUND) && named
+    }
+
+    /// Whether something is not found, be it the object, our right to see it, or the path.
+    pub(crate) fn is_vague_absence(&self) -> bool {
+        self.status() == Some(StatusCode::NOT_FOUND) && !self.is_absence()
     }
 
     /// Whether it is not Neutron's considered answer, so that asking again may help.
@@ -160,6 +168,9 @@ impl Error {
         }
     }
 }
+
+/// What Neutron's web framework calls it when it does not get as far as the object.
+const VAGUE: &str = "HTTPNotFound";
 
 /// Why an exchange ended without a reply.
 #[derive(Debug)]

@@ -92,6 +92,7 @@ impl Neutron {
         match self.repeat(&act, &Call::find::<R>(id)).await {
             Ok(reply) => call::one(&act, &reply).map(Some),
             Err(error) if error.is_absence() => Ok(None),
+            Err(error) if error.is_vague_absence() => self.listed(id).await,
             Err(error) => Err(error),
         }
     }
@@ -138,8 +139,18 @@ impl Neutron {
         match self.repeat(&act, &Call::delete::<R>(id)).await {
             Ok(_) => Ok(true),
             Err(error) if error.is_absence() => Ok(false),
+            Err(error) if error.is_vague_absence() => match self.listed::<R>(id).await? {
+                Some(_) => Err(error),
+                None => Ok(false),
+            },
             Err(error) => Err(error),
         }
+    }
+
+    /// The object with this identifier, as a list has it: a Neutron that is just starting answers
+    /// "not found" to requests for objects that there are.
+    async fn listed<R: Resource>(&self, id: R::Id) -> Result<Option<R>, Error> {
+        Ok(self.list(&Filter::new().with("id", id)).await?.pop())
     }
 
     /// Gives an object these tags and no others.

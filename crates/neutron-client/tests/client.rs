@@ -150,6 +150,22 @@ async fn what_is_gone_is_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_starting_neutron_does_not_find_is_not_taken_for_gone() {
+    let neutron = neutron(|request| {
+        if request.uri().path() == "/v2.0/networks" {
+            return reply(200, &format!(r#"{{"networks": [{NETWORK}]}}"#));
+        }
+        reply(
+            404,
+            r#"{"NeutronError": {"type": "HTTPNotFound", "message": "Not found."}}"#,
+        )
+    });
+    let id = uuid::Uuid::from_u128(1).into();
+    assert!(neutron.delete::<Network>(id).await.is_err());
+    assert!(neutron.find::<Network>(id).await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_that_neutron_cuts_is_read_to_its_end() {
     let neutron = neutron(|request| {
         if request.uri().query().unwrap().contains("marker=") {

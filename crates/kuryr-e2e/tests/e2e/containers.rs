@@ -38,7 +38,7 @@ fn the_first_packet_of_a_container_is_answered() {
     for _ in 0..10 {
         let label = &kuryr.driver;
         let run =
-            format!("run --rm --label {label} --network {network} bb:1 ping -c 1 -W 1 {address}");
+            format!("run --rm --label {label} --network {network} bb:1 ping -c 1 -W 3 {address}");
         kuryr
             .docker(&run)
             .expect("the first packet of a container that has just started");
