@@ -1,6 +1,7 @@
 //! The log: lines for people on a terminal, oslo.log's lines elsewhere, JSON where wanted.
 
 mod file;
+mod json;
 mod lines;
 
 use std::io::{self, IsTerminal, Write};
@@ -9,12 +10,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Logs;
 use file::LogFile;
+use json::JsonLines;
 use lines::{Lines, Style};
 
 /// What of our own is included with `debug`; of others, only what INFO includes.
@@ -37,11 +38,7 @@ pub(crate) fn start(logs: &Logs, filter: Option<&str>) -> anyhow::Result<()> {
     };
     let registry = tracing_subscriber::registry().with(filter);
     if logs.json {
-        let layer = fmt::layer()
-            .json()
-            .with_writer(move || sink.clone())
-            .with_ansi(false);
-        registry.with(layer).init();
+        registry.with(JsonLines::new(sink)).init();
     } else {
         let style = if terminal {
             Style::Terminal
@@ -79,5 +76,82 @@ impl Write for Sink {
             Self::Stderr => io::stderr().flush(),
             Self::File(_) => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::fs;
+
+    use serde_json::Value;
+    use tracing_subscriber::Layer;
+    use tracing_subscriber::Registry;
+
+    use super::*;
+
+    /// What is logged by layers made of a sink when `happen` is called.
+    fn logged<L: Layer<Registry> + Send + Sync>(
+        layer: impl FnOnce(Sink) -> L,
+        happen: impl FnOnce(),
+    ) -> String {
+        // With a subscriber more, what this one wants is asked anew at every event.
+        let _another = tracing::Dispatch::new(tracing_subscriber::registry());
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("log");
+        let sink = Sink::File(Arc::new(LogFile::open(&path).unwrap()));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer(sink)), happen);
+        fs::read_to_string(&path).unwrap()
+    }
+
+    fn fail() {
+        let refused = anyhow::anyhow!("connection\nrefused");
+        let error = refused
+            .context("no answer")
+            .context("could not list networks");
+        let call = tracing::info_span!("call", req = "req-5e0c", verb = "Join", tries = 2);
+        let _entered = call.enter();
+        let error: &(dyn Error + 'static) = error.as_ref();
+        tracing::warn!(error, left = 7, "not done yet");
+    }
+
+    #[test]
+    fn a_line_tells_the_causes_of_an_error() {
+        let line = logged(|sink| Lines::new(Style::Oslo, sink), fail);
+        assert!(
+            line.ends_with(
+                "[req-5e0c] not done yet error=could not list networks: no answer: \
+                 connection\\nrefused left=7 {call verb=Join tries=2}\n"
+            ),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn an_object_tells_the_causes_of_an_error() {
+        let line = logged(JsonLines::new, fail);
+        assert_eq!(line.lines().count(), 1, "{line}");
+        let mut event: Value = serde_json::from_str(&line).unwrap();
+        let time = event["timestamp"].take();
+        let time = time.as_str().unwrap();
+        assert!(time.len() == 27 && time.ends_with('Z'), "{time}");
+        let call = serde_json::json!({
+            "name": "call", "req": "req-5e0c", "verb": "Join", "tries": 2,
+        });
+        assert_eq!(
+            event,
+            serde_json::json!({
+                "timestamp": null,
+                "level": "WARN",
+                "target": "kuryr::logs::tests",
+                "fields": {
+                    "message": "not done yet",
+                    "error": "could not list networks: no answer: connection\nrefused",
+                    "left": 7,
+                },
+                "span": call,
+                "spans": [call],
+            })
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! The program `kuryr`: carries Docker's network requests to OpenStack Neutron.
 
 mod admin;
+mod causes;
 mod cli;
 mod config;
 mod daemon;

@@ -14,6 +14,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 
+use crate::causes::with_causes;
+
 /// How long an answer counts. A bad one is asked for again sooner.
 const FRESH_IF_READY: Duration = Duration::from_secs(5);
 const FRESH_IF_NOT: Duration = Duration::from_secs(1);
@@ -123,16 +125,6 @@ where
 /// A probe whose answer is always the same.
 pub(crate) fn never_ready(because: &'static str) -> Probe {
     Arc::new(move || Box::pin(async move { Err(because.to_owned()) }))
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

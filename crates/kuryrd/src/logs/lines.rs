@@ -1,5 +1,6 @@
 //! One line per event: oslo.log's, which collectors parse, or a shorter one for a terminal.
 
+use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 
@@ -12,6 +13,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::Sink;
+use crate::causes::with_causes;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +152,10 @@ impl Visit for Fields {
 
     fn record_str(&mut self, field: &Field, value: &str) {
         self.add(field.name(), value);
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.add(field.name(), &with_causes(value));
     }
 }
 
