@@ -168,7 +168,31 @@ impl Setting for CapabilityScope {
 
 impl Setting for Address {
     fn parse(text: &str) -> Result<Self, String> {
-        text.parse()
+        text.parse().map_err(|wrong| {
+            format!(
+                "`{text}` {wrong}; valid are unix:///PATH, http://HOST:PORT and https://HOST:PORT"
+            )
+        })
+    }
+}
+
+/// An address that does not speak TLS.
+#[derive(Default)]
+struct AdminAddress(Address);
+
+impl Setting for AdminAddress {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(Address::Tcp { tls: true, .. }) => Err("is not served with TLS"),
+            Ok(address) => Ok(Self(address)),
+            Err(wrong) => Err(wrong),
+        }
+        .map_err(|wrong| {
+            format!(
+                "`{text}` {wrong}; valid are unix:///PATH, http://HOST:PORT, \
+                 and nothing, which turns it off"
+            )
+        })
     }
 }
 
@@ -200,7 +224,9 @@ impl<T: Choice + Default> Setting for Vec<Driver<T>> {
 pub(crate) fn read(sources: &mut Sources) -> Settings {
     Settings {
         listen: listen(sources),
-        admin: sources.read(&opt::ADMIN_URI),
+        admin: sources
+            .read::<Option<AdminAddress>>(&opt::ADMIN_URI)
+            .map(|admin| admin.0),
         docker: docker(sources),
         binding: binding(sources),
         neutron: neutron(sources),

@@ -257,6 +257,26 @@ fn tls_needs_a_socket_that_can_speak_it() {
 }
 
 #[test]
+fn operators_are_not_promised_a_secure_connection() {
+    let refused = |uri: &str| refusal(&format!("[DEFAULT]\nadmin_uri = {uri}\n"));
+    insta::assert_snapshot!(refused("https://127.0.0.1:1"), @r"
+    the configuration has a mistake:
+      0.conf:2: [DEFAULT] admin_uri: `https://127.0.0.1:1` is not served with TLS; valid are unix:///PATH, http://HOST:PORT, and nothing, which turns it off
+    ");
+    insta::assert_snapshot!(refused("admin.sock"), @r"
+    the configuration has a mistake:
+      0.conf:2: [DEFAULT] admin_uri: `admin.sock` is not an address to listen at; valid are unix:///PATH, http://HOST:PORT, and nothing, which turns it off
+    ");
+    let admin = |uri: &str| {
+        loaded(&format!("[DEFAULT]\nadmin_uri = {uri}\n"))
+            .settings
+            .admin
+    };
+    assert_eq!(admin(""), None);
+    assert!(admin("http://127.0.0.1:1").is_some());
+}
+
+#[test]
 fn a_log_folder_alone_is_enough() {
     let logs = |text: &str| loaded(&format!("[DEFAULT]\n{text}")).settings.logs.file;
     assert_eq!(logs("log_dir = /l"), Some(PathBuf::from("/l/kuryr.log")));

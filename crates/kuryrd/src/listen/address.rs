@@ -48,21 +48,17 @@ impl Address {
 }
 
 impl FromStr for Address {
-    type Err = String;
+    /// What is wrong: the end of a sentence that the text begins.
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| {
-            format!(
-                "`{text}` {why}; valid are unix:///PATH, http://HOST:PORT and https://HOST:PORT"
-            )
-        };
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         if let Some(path) = text.strip_prefix("unix://") {
             return match path {
-                "" | "/" => Err(wrong("names no file")),
-                path if !path.starts_with('/') => Err(wrong("has no absolute path")),
-                path if path.len() > 107 => Err(wrong(
-                    "is too long: the kernel takes 107 bytes as a socket's path",
-                )),
+                "" | "/" => Err("names no file"),
+                path if !path.starts_with('/') => Err("has no absolute path"),
+                path if path.len() > 107 => {
+                    Err("is too long: the kernel takes 107 bytes as a socket's path")
+                }
                 path => Ok(Self::Unix(PathBuf::from(path))),
             };
         }
@@ -71,12 +67,12 @@ impl FromStr for Address {
         } else if let Some(rest) = text.strip_prefix("https://") {
             (true, rest)
         } else {
-            return Err(wrong("is not an address to listen at"));
+            return Err("is not an address to listen at");
         };
         let authority: http::uri::Authority = rest
             .trim_end_matches('/')
             .parse()
-            .map_err(|_| wrong("has no host and port"))?;
+            .map_err(|_| "has no host and port")?;
         let host = authority
             .host()
             .trim_start_matches('[')
@@ -88,9 +84,9 @@ impl FromStr for Address {
             Some(port) => port.parse().ok(),
         };
         match port {
-            _ if authority.as_str().contains('@') => Err(wrong("has a user name")),
-            _ if host.is_empty() => Err(wrong("has no host")),
-            None => Err(wrong("has no port between 0 and 65535")),
+            _ if authority.as_str().contains('@') => Err("has a user name"),
+            _ if host.is_empty() => Err("has no host"),
+            None => Err("has no port between 0 and 65535"),
             Some(port) => Ok(Self::Tcp {
                 host: host.to_owned(),
                 port,
@@ -139,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_with_what_is_one() {
+    fn what_is_no_address_is_refused() {
         for text in [
             "",
             "unix://",
@@ -152,8 +148,7 @@ mod tests {
             "http://u@h:5",
             "http://h:5/path",
         ] {
-            let refusal = text.parse::<Address>().unwrap_err();
-            assert!(refusal.contains("valid are unix://"), "{text}: {refusal}");
+            assert!(text.parse::<Address>().is_err(), "{text}");
         }
     }
 
