@@ -7,7 +7,6 @@ mod files;
 mod ini;
 mod mistakes;
 mod options;
-#[expect(dead_code, reason = "the core is to read what is left over")]
 mod settings;
 mod sources;
 mod substitute;

@@ -63,8 +63,6 @@ pub(crate) struct Docker {
     pub(crate) global_address_space: String,
     /// Whether Docker is to choose MAC addresses.
     pub(crate) requires_mac_address: bool,
-    /// Whether exposed ports are opened by a security group.
-    pub(crate) process_external_connectivity: bool,
     /// The deadline of every call.
     pub(crate) call_timeout: Duration,
 }
@@ -74,18 +72,6 @@ pub(crate) struct Docker {
 pub(crate) struct Binding {
     /// What interfaces are called inside a container, before their number.
     pub(crate) veth_dst_prefix: String,
-    /// When nothing says otherwise.
-    pub(crate) default_driver: BindingDriver,
-    /// The default is always among them.
-    pub(crate) enabled_drivers: Vec<BindingDriver>,
-    /// The parent of macvlan, ipvlan and vlan interfaces.
-    pub(crate) link_iface: Option<String>,
-    /// When nothing says otherwise.
-    pub(crate) default_port_driver: PortDriver,
-    /// The default is always among them.
-    pub(crate) enabled_port_drivers: Vec<PortDriver>,
-    /// The folder of external binding programs.
-    pub(crate) bindir: PathBuf,
     /// The socket of Open vSwitch's database.
     pub(crate) ovsdb: PathBuf,
 }
@@ -222,6 +208,7 @@ impl<T: Choice + Default> Setting for Vec<Driver<T>> {
 
 /// Reads every option, noting mistakes; what is returned is good only if there are none.
 pub(crate) fn read(sources: &mut Sources) -> Settings {
+    not_there_yet(sources);
     Settings {
         listen: listen(sources),
         admin: sources
@@ -279,7 +266,6 @@ fn docker(sources: &mut Sources) -> Docker {
         local_address_space: sources.read(&opt::LOCAL_DEFAULT_ADDRESS_SPACE),
         global_address_space: sources.read(&opt::GLOBAL_DEFAULT_ADDRESS_SPACE),
         requires_mac_address: sources.read(&opt::REQUIRES_MAC_ADDRESS),
-        process_external_connectivity: sources.read(&opt::PROCESS_EXTERNAL_CONNECTIVITY),
         call_timeout,
     }
 }
@@ -296,33 +282,56 @@ fn binding(sources: &mut Sources) -> Binding {
         let wrong = format!("`{veth_dst_prefix}` is not valid; valid are 1 to 12 bytes");
         sources.mistake(&opt::VETH_DST_PREFIX, wrong);
     }
-    let default_driver = sources
-        .read::<Driver<BindingDriver>>(&opt::DEFAULT_DRIVER)
-        .0;
-    let default_port_driver = sources
-        .read::<Driver<PortDriver>>(&opt::DEFAULT_PORT_DRIVER)
-        .0;
     Binding {
         veth_dst_prefix,
-        default_driver,
-        enabled_drivers: with(default_driver, sources.read(&opt::ENABLED_DRIVERS)),
-        link_iface: sources.read(&opt::LINK_IFACE),
-        default_port_driver,
-        enabled_port_drivers: with(
-            default_port_driver,
-            sources.read(&opt::ENABLED_PORT_DRIVERS),
-        ),
-        bindir: sources.read(&opt::BINDIR),
         ovsdb: PathBuf::from(ovsdb),
     }
 }
 
-fn with<T: PartialEq + Copy>(default: T, enabled: Vec<Driver<T>>) -> Vec<T> {
-    let mut all: Vec<T> = enabled.into_iter().map(|driver| driver.0).collect();
-    if !all.contains(&default) {
-        all.push(default);
+/// Checks what is configured for what is not there yet, and warns where that would change
+/// something.
+fn not_there_yet(sources: &mut Sources) {
+    const ONLY_VETH: &str = "this version does only veth into Open vSwitch";
+    const NO_GROUPS: &str = "this version makes no security groups for exposed ports";
+    let opens_ports: bool = sources.read(&opt::PROCESS_EXTERNAL_CONNECTIVITY);
+    let port_driver: Driver<PortDriver> = sources.read(&opt::DEFAULT_PORT_DRIVER);
+    let port_drivers: Vec<Driver<PortDriver>> = sources.read(&opt::ENABLED_PORT_DRIVERS);
+    let _programs: PathBuf = sources.read(&opt::BINDIR);
+    let driver: Driver<BindingDriver> = sources.read(&opt::DEFAULT_DRIVER);
+    let drivers: Vec<Driver<BindingDriver>> = sources.read(&opt::ENABLED_DRIVERS);
+    let parent: Option<String> = sources.read(&opt::LINK_IFACE);
+    for (option, differs, instead) in [
+        (&opt::PROCESS_EXTERNAL_CONNECTIVITY, opens_ports, NO_GROUPS),
+        (
+            &opt::DEFAULT_PORT_DRIVER,
+            port_driver.0 != PortDriver::Veth,
+            ONLY_VETH,
+        ),
+        (
+            &opt::ENABLED_PORT_DRIVERS,
+            port_drivers.iter().any(|d| d.0 != PortDriver::Veth),
+            ONLY_VETH,
+        ),
+        (&opt::BINDIR, true, ONLY_VETH),
+        (
+            &opt::DEFAULT_DRIVER,
+            driver.0 != BindingDriver::Veth,
+            ONLY_VETH,
+        ),
+        (
+            &opt::ENABLED_DRIVERS,
+            drivers.iter().any(|d| d.0 != BindingDriver::Veth),
+            ONLY_VETH,
+        ),
+        (&opt::LINK_IFACE, parent.is_some(), ONLY_VETH),
+    ] {
+        if differs && sources.is_set(option) {
+            sources.warnings.insert(format!(
+                "[{}] {} has no effect: {instead}",
+                option.group, option.name
+            ));
+        }
     }
-    all
 }
 
 fn neutron(sources: &mut Sources) -> Neutron {

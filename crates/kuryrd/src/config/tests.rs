@@ -126,12 +126,9 @@ fn old_names_count_and_are_warned_of() {
     let text = "[neutron]\nauth_plugin = v3password\nauth_url = http://k\nuser-name = u\n\
         password = p\nuser_domain_id = d\ntenant_id = t\n[binding]\ndriver = kuryr.lib.binding.drivers.ipvlan\n";
     let loaded = loaded(text);
-    assert_eq!(
-        loaded.settings.binding.default_driver,
-        settings::BindingDriver::Ipvlan
-    );
     assert!(loaded.settings.session.is_some());
     insta::assert_snapshot!(loaded.warnings.join("\n"), @r"
+    [binding] default_driver has no effect: this version does only veth into Open vSwitch
     [binding] driver is deprecated: call it default_driver
     [neutron] auth_plugin is deprecated: call it auth_type
     [neutron] tenant_id is deprecated: call it project_id
@@ -232,6 +229,26 @@ fn what_nothing_reads_is_warned_of_once_and_the_rest_is_accepted() {
     0.conf:3: [DEFAULT] pybasedir has no effect here
     0.conf:5: [neutron] auth_uri has no effect here
     ");
+}
+
+#[test]
+fn what_is_not_there_yet_is_warned_of_where_it_would_matter() {
+    let asking = "[DEFAULT]\nprocess_external_connectivity = true\ndefault_port_driver = nested\n\
+        enabled_port_drivers = veth, nested\nbindir = /usr/libexec/kuryr\n\
+        [binding]\ndefault_driver = macvlan\nenabled_drivers = veth, macvlan\nlink_iface = eth0\n";
+    insta::assert_snapshot!(loaded(asking).warnings.join("\n"), @r"
+    [DEFAULT] bindir has no effect: this version does only veth into Open vSwitch
+    [DEFAULT] default_port_driver has no effect: this version does only veth into Open vSwitch
+    [DEFAULT] enabled_port_drivers has no effect: this version does only veth into Open vSwitch
+    [DEFAULT] process_external_connectivity has no effect: this version makes no security groups for exposed ports
+    [binding] default_driver has no effect: this version does only veth into Open vSwitch
+    [binding] enabled_drivers has no effect: this version does only veth into Open vSwitch
+    [binding] link_iface has no effect: this version does only veth into Open vSwitch
+    ");
+    let content = "[DEFAULT]\nprocess_external_connectivity = false\n\
+        default_port_driver = kuryr_libnetwork.port_driver.drivers.veth\nenabled_port_drivers = veth\n\
+        [binding]\ndefault_driver = kuryr.lib.binding.drivers.veth\nenabled_drivers =\nlink_iface =\n";
+    assert_eq!(loaded(content).warnings, Vec::<String>::new());
 }
 
 #[test]
