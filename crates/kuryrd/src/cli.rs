@@ -14,8 +14,8 @@ const LONG_ABOUT: &str = "\
 Gives Docker containers ports on OpenStack Neutron networks.
 
 kuryr is a network and IPAM driver for Docker. It listens on a socket in Docker's plugin folder,
-carries Docker's requests to Neutron, and plugs containers into this host's Open vSwitch, OVN or
-Linux bridge.";
+carries Docker's requests to Neutron, and plugs containers into this host's Open vSwitch, for OVN
+or Neutron's OVS agent.";
 
 const SERVE_HELP: &str = "\
 Example:
@@ -28,7 +28,8 @@ and the first kuryr-server.conf.d found there. Later files win over earlier ones
 OS_<SECTION>__<OPTION> over files, and flags over both.
 
 Signals: TERM and INT finish the calls that are running, then exit; a second one exits at once.
-HUP reopens the log file; a changed configuration needs a restart.
+HUP does nothing but write a line to the log: a log file that was moved away is replaced by itself,
+and a changed configuration needs a restart.
 
 Exit status: 0 after a signal, 78 if the configuration is wrong, 1 on any other failure.";
 
@@ -217,6 +218,15 @@ mod tests {
         ] {
             assert!(parsed(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn help_promises_only_what_is_there() {
+        let help = parsed("kuryr --help").unwrap_err().to_string();
+        assert!(help.contains("Open vSwitch"), "{help}");
+        assert!(!help.contains("bridge"), "{help}");
+        let help = parsed("kuryr serve --help").unwrap_err().to_string();
+        assert!(help.contains("HUP does nothing but"), "{help}");
     }
 
     #[test]
