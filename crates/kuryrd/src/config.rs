@@ -37,6 +37,8 @@ pub(crate) struct CommandLine {
 pub(crate) struct Loaded {
     /// Checked.
     pub(crate) settings: Settings,
+    /// Dangerous, and still accepted, one line each.
+    pub(crate) dangers: Vec<String>,
     /// Worth a warning, one line each.
     pub(crate) warnings: Vec<String>,
     /// Accepted, and without an effect.
@@ -66,6 +68,7 @@ pub(crate) fn load(
     if sources.mistakes.is_empty() {
         Ok(Loaded {
             settings,
+            dangers: sources.dangers,
             warnings: sources.warnings.into_iter().collect(),
             ignored,
             files: sources.files.into_iter().map(|file| file.path).collect(),

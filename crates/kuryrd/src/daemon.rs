@@ -88,6 +88,9 @@ fn report(loaded: &Loaded) {
     } else {
         tracing::info!("kuryr {version}, configured by {}", files.join(", "));
     }
+    for danger in &loaded.dangers {
+        tracing::error!("{danger}");
+    }
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -45,7 +45,14 @@ fn main() -> ExitCode {
     let hidden = loaded.settings.logs.file.is_some();
     let lived = logs::start(&loaded.settings.logs, filter.as_deref())
         .map_err(|error| say(&format!("kuryr: {error:#}")))
-        .map(|()| live(loaded));
+        .map(|()| {
+            if hidden {
+                for danger in &loaded.dangers {
+                    say(&format!("kuryr: {danger}"));
+                }
+            }
+            live(loaded)
+        });
     match lived {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {

@@ -244,11 +244,20 @@ fn listen(sources: &mut Sources) -> Listen {
         Address::Unix(_) => {}
     }
     let tls = matches!(address, Address::Tcp { tls: true, .. }).then_some(files);
-    if tls.as_ref().is_none_or(|t| t.client_authorities.is_none()) && !address.is_local() {
-        sources.warnings.insert(format!(
-            "anyone who reaches {address} can drive this host's networks: \
-             use a unix:// kuryr_uri, or https:// with ssl_ca_file"
-        ));
+    match &tls {
+        _ if address.is_local() => {}
+        None => sources.dangers.push(format!(
+            "anyone who reaches {address} can drive this host's networks, and read and change \
+             what Docker asks: use a unix:// kuryr_uri, or https:// with ssl_ca_file; \
+             a later version will refuse this address"
+        )),
+        Some(files) if files.client_authorities.is_none() => {
+            sources.warnings.insert(format!(
+                "anyone who reaches {address} can drive this host's networks: \
+                 use a unix:// kuryr_uri, or set ssl_ca_file"
+            ));
+        }
+        Some(_) => {}
     }
     Listen { address, tls }
 }

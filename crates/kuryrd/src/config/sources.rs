@@ -24,6 +24,8 @@ pub(crate) struct Sources {
     pub(crate) mistakes: Vec<Mistake>,
     /// Worth a warning, one line each.
     pub(crate) warnings: BTreeSet<String>,
+    /// Dangerous, one line each.
+    pub(crate) dangers: Vec<String>,
 }
 
 /// A value as found, before `$` substitution.

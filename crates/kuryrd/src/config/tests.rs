@@ -48,6 +48,7 @@ const PASSWORD: &str = "[neutron]\nauth_type = password\nauth_url = http://keyst
 fn nothing_configured_is_the_default_of_every_option() {
     let loaded = load_with(&[], &[]).unwrap();
     let settings = loaded.settings;
+    assert_eq!(loaded.dangers, Vec::<String>::new());
     assert_eq!(loaded.warnings, Vec::<String>::new());
     assert_eq!(settings.listen.address, Address::default());
     assert_eq!(settings.docker.call_timeout, Duration::from_secs(25));
@@ -265,12 +266,33 @@ fn tls_needs_a_socket_that_can_speak_it() {
     let settings = loaded("[DEFAULT]\nkuryr_uri = http://127.0.0.1:1\nenable_ssl = yes").settings;
     assert!(settings.listen.tls.is_some());
     assert!(refusal("[DEFAULT]\nenable_ssl = yes").contains("[DEFAULT] enable_ssl: TLS needs"));
-    let open = loaded("[DEFAULT]\nkuryr_uri = http://0.0.0.0:23750");
-    assert!(
-        open.warnings[0].contains("anyone who reaches"),
-        "{:?}",
-        open.warnings
-    );
+}
+
+#[test]
+fn an_address_that_is_open_to_all_is_a_danger_and_one_with_tls_is_warned_of() {
+    let told = |lines: &str| {
+        let loaded = loaded(&format!("[DEFAULT]\nkuryr_uri = {lines}\n"));
+        (loaded.dangers.join("\n"), loaded.warnings.join("\n"))
+    };
+    for open in ["http://0.0.0.0:1", "http://[::]:1", "http://node.example:1"] {
+        let (danger, warning) = told(open);
+        let expected = format!("anyone who reaches {open} can drive");
+        assert!(danger.contains(&expected), "{danger}");
+        assert!(danger.contains("will refuse"), "{danger}");
+        assert_eq!(warning, "");
+    }
+    let (danger, warning) = told("http://0.0.0.0:1\nenable_ssl = yes");
+    assert_eq!(danger, "");
+    assert!(warning.contains("set ssl_ca_file"), "{warning}");
+    for closed in [
+        "https://0.0.0.0:1\nssl_ca_file = /ca.pem",
+        "http://127.0.0.2:1",
+        "http://[::1]:1",
+        "http://localhost:1",
+        "unix:///run/x.sock",
+    ] {
+        assert_eq!(told(closed), (String::new(), String::new()), "{closed}");
+    }
 }
 
 #[test]

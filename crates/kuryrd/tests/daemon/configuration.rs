@@ -67,3 +67,20 @@ fn it_answers_to_the_name_of_its_forerunner() {
     assert_eq!(daemon.activate().status, 200);
     assert!(daemon.log().contains(" DEBUG kuryr."), "{}", daemon.log());
 }
+
+#[test]
+fn a_danger_is_told_on_the_standard_error_too_where_the_log_is_a_file() {
+    let place = Place::new();
+    let log = place.path("kuryr.log");
+    let lines = format!(
+        "kuryr_uri = http://0.0.0.0:0\nlog_file = {}\n",
+        log.display()
+    );
+    let daemon = place.start("kuryr", &lines);
+    let expected = "anyone who reaches http://0.0.0.0:0 can drive this host's networks";
+    let said = daemon.log();
+    assert!(said.starts_with(&format!("kuryr: {expected}")), "{said}");
+    let logged = std::fs::read_to_string(log).unwrap();
+    let of_error = |line: &str| line.contains(" ERROR ") && line.contains(expected);
+    assert!(logged.lines().any(of_error), "{logged}");
+}
