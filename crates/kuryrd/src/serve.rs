@@ -114,7 +114,8 @@ impl Server {
 }
 
 /// Runs a call as a task of its own: neither a client that hangs up nor a panic cuts it in half
-/// or hurts another.
+/// or hurts another. `kuryr-libnetwork` does so with its verbs; this is for what is around them,
+/// such as counting a call whose client has hung up.
 async fn to_its_end(State(tasks): State<TaskTracker>, request: Request, next: Next) -> Response {
     let call = tasks.spawn(next.run(request).in_current_span());
     call.await.unwrap_or_else(|_| {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::subject::{Place, assert_activated};
+use crate::subject::{LIMIT, Place, assert_activated};
 
 #[test]
 fn it_is_healthy_but_not_ready_while_neutron_is_away() {
@@ -44,6 +44,30 @@ fn calls_and_exchanges_are_counted() {
     ] {
         assert!(metrics.contains(line), "no {line} in\n{metrics}");
     }
+}
+
+#[test]
+fn a_call_whose_client_hung_up_is_counted() {
+    let place = Place::new();
+    let refusing = "docker_call_timeout = 1\n\
+        [neutron]\nauth_type = none\nendpoint = http://127.0.0.1:1\n";
+    let daemon = place.start("kuryr", refusing);
+    drop(daemon.request_pool());
+    let counted =
+        r#"kuryr_docker_calls_total{driver="IpamDriver",verb="RequestPool",outcome="failed"} 1"#;
+    let since = Instant::now();
+    let metrics = loop {
+        let metrics = daemon.operator_asks("/metrics").body;
+        if metrics.contains(counted) || since.elapsed() > LIMIT {
+            break metrics;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(metrics.contains(counted), "{metrics}");
+    assert!(
+        metrics.contains("kuryr_docker_calls_in_flight 0"),
+        "{metrics}"
+    );
 }
 
 #[test]

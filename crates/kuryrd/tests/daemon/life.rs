@@ -45,15 +45,7 @@ fn a_running_call_is_waited_for_unless_a_second_sigterm_comes() {
     let place = Place::new();
     let silent = "[neutron]\nauth_type = none\nendpoint = http://192.0.2.1:9696\n";
     let mut daemon = place.start("kuryr", silent);
-    let mut running = UnixStream::connect(&daemon.socket).unwrap();
-    let pool = r#"{"AddressSpace":"no_address_space","Pool":"10.1.0.0/24","SubPool":"","Options":{},"V6":false}"#;
-    let length = pool.len();
-    let head = format!(
-        "POST /IpamDriver.RequestPool HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
-    );
-    running
-        .write_all(format!("{head}{pool}").as_bytes())
-        .unwrap();
+    let _running = daemon.request_pool();
     std::thread::sleep(Duration::from_millis(300));
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.notification(), "STOPPING=1");

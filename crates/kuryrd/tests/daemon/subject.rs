@@ -145,6 +145,20 @@ impl Daemon {
         ask(stream, "POST", "/Plugin.Activate")
     }
 
+    /// Asks for what takes a Neutron, and does not wait for the answer.
+    pub(crate) fn request_pool(&self) -> UnixStream {
+        const POOL: &str = r#"{"AddressSpace":"no_address_space","Pool":"10.1.0.0/24","SubPool":"","Options":{},"V6":false}"#;
+        let length = POOL.len();
+        let head = format!(
+            "POST /IpamDriver.RequestPool HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+        );
+        let mut stream = UnixStream::connect(&self.socket).unwrap();
+        stream
+            .write_all(format!("{head}{POOL}").as_bytes())
+            .unwrap();
+        stream
+    }
+
     pub(crate) fn operator_asks(&self, path: &str) -> Reply {
         ask(UnixStream::connect(&self.admin).unwrap(), "GET", path)
     }
