@@ -12,7 +12,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::SettingsError;
 use crate::settings::Tls;
-use crate::trust::{TrustAnyone, TrustListed};
+use crate::trust::{TrustAnyone, TrustListed, TrustSystem};
 
 /// Reads the files that `tls` names.
 pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig, SettingsError> {
@@ -35,7 +35,9 @@ pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig, SettingsError> {
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(verifier))
         }
-        None => builder.with_root_certificates(system_authorities()),
+        None => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(TrustSystem::new(provider))),
     };
     with_own_certificate(builder, tls)
 }
@@ -54,18 +56,6 @@ fn authorities(
             })?;
     }
     Ok(roots)
-}
-
-/// A host without any authority is no mistake: its cloud may well speak plain HTTP.
-fn system_authorities() -> RootCertStore {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (trusted, ignored) = roots.add_parsable_certificates(found.certs);
-    tracing::debug!(trusted, ignored, errors = ?found.errors, "read the system's certificate authorities");
-    if trusted == 0 {
-        tracing::warn!("the system trusts no certificate authority; https will need cafile");
-    }
-    roots
 }
 
 fn with_own_certificate(

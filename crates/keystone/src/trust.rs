@@ -1,6 +1,6 @@
 //! Whose certificates are taken where WebPKI's own rules are not what the operator asked for.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
@@ -87,6 +87,85 @@ fn is_authority(error: &rustls::Error) -> bool {
         return false;
     };
     finding.to_string() == "CaUsedAsEndEntity"
+}
+
+/// WebPKI's rules and the system's authorities. These are read when the first certificate is
+/// shown: it takes about as long as everything else at the start of a program.
+#[derive(Debug)]
+pub(crate) struct TrustSystem {
+    rules: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl TrustSystem {
+    pub(crate) fn new(provider: Arc<CryptoProvider>) -> Self {
+        Self {
+            rules: OnceLock::new(),
+            provider,
+        }
+    }
+
+    /// `None` if the system trusts no one.
+    fn rules(&self) -> Option<&WebPkiServerVerifier> {
+        let rules = self.rules.get_or_init(|| {
+            let roots = Arc::new(system_authorities());
+            let provider = Arc::clone(&self.provider);
+            WebPkiServerVerifier::builder_with_provider(roots, provider)
+                .build()
+                .map_err(|error| tracing::warn!(%error, "https will need cafile"))
+                .ok()
+        });
+        rules.as_deref()
+    }
+}
+
+fn system_authorities() -> RootCertStore {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (trusted, ignored) = roots.add_parsable_certificates(found.certs);
+    tracing::debug!(trusted, ignored, errors = ?found.errors, "read the system's certificate authorities");
+    roots
+}
+
+impl ServerCertVerifier for TrustSystem {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let Some(rules) = self.rules() else {
+            return Err(CertificateError::UnknownIssuer.into());
+        };
+        rules.verify_server_cert(shown, intermediates, server, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
+    }
 }
 
 /// Takes any certificate from anyone; checks only that the peer has its key.

@@ -1,14 +1,17 @@
 //! https: who we say we are, and whom we serve.
 
 use std::fs;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+};
 
 use crate::sockets::place_in;
 use crate::subject::{Place, ask, assert_activated, run};
@@ -99,4 +102,43 @@ fn a_certificate_that_is_missing_is_named() {
     let (code, said) = run(place.command("kuryr", lines));
     assert_eq!(code, Some(1));
     assert!(said.contains("/nonexistent/cert.pem"), "{said}");
+}
+
+/// A Neutron with a certificate of this authority, which answers one question; its port.
+fn neutron(authority: &Authority) -> u16 {
+    let (certificate, key) = authority.issue("localhost");
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
+            PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+        )
+        .unwrap();
+    let listener = TcpListener::bind("localhost:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let connection = ServerConnection::new(Arc::new(config)).unwrap();
+        let mut stream = StreamOwned::new(connection, listener.accept().unwrap().0);
+        // A client that does not trust us is the test's to notice.
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"networks\":[]}");
+    });
+    port
+}
+
+/// Reading them takes as long as the rest of the start, and many clouds do without.
+#[test]
+fn the_systems_authorities_are_read_when_they_are_needed() {
+    let (place, authority) = (Place::new(), Authority::new());
+    let port = neutron(&authority);
+    let lines = format!("[neutron]\nauth_type = none\nendpoint = https://localhost:{port}\n");
+    let mut command = place.command("kuryr", &lines);
+    let system = place.path("system.pem");
+    command.env("SSL_CERT_FILE", &system);
+    let daemon = place.start_command("kuryr", command);
+    fs::write(&system, authority.0.pem()).unwrap();
+    let ready = daemon.operator_asks("/readyz");
+    assert_eq!(ready.status, 200, "{ready:?}");
 }
