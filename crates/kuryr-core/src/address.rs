@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::ask::{AddressRequest, PoolId};
 use crate::binding;
-use crate::debt::Debt;
+use crate::debt::{Debt, is_ours};
 use crate::error::{Error, plugging, told};
 use crate::kuryr::Kuryr;
 use crate::names;
@@ -225,11 +225,8 @@ impl Kuryr {
     /// At an address that Docker releases there may be somebody's container: Docker counts an
     /// `--aux-address` as its own, and other hosts and other container networks use the same subnet.
     async fn is_left_over(&self, port: &Port) -> Result<bool, Error> {
-        let ours = port.device_owner == names::DEVICE_OWNER
-            && port.host_id.as_deref() == Some(self.settings.host.as_str())
-            && (port.name == names::UNBOUND_PORT
-                || port.name == format!("{}-port", port.device_id));
-        if !ours {
+        let is_here = port.host_id.as_deref() == Some(self.settings.host.as_str());
+        if !is_here || !is_ours(port, &port.device_id) {
             return Ok(false);
         }
         let plugged = self.host.all_attachments().await;
@@ -299,7 +296,9 @@ impl Kuryr {
         address: IpAddr,
         by: Instant,
     ) -> Result<IpAddr, Error> {
-        if !has_address(&port, address) {
+        let port = if has_address(&port, address) {
+            port
+        } else {
             let kept = port.fixed_ips.iter().filter(|ip| ip.subnet_id != subnet.id);
             let wanted = WantedIp {
                 subnet_id: subnet.id,
@@ -310,13 +309,10 @@ impl Kuryr {
                 ..PortChange::default()
             };
             let changed = self.neutron.by(by).update(port.id, &change).await;
-            let port = changed.map_err(told(format!("reserve {address}")))?;
-            self.reservations
-                .insert(port, [taken, vec![address]].concat());
-        } else {
-            self.reservations
-                .insert(port, [taken, vec![address]].concat());
-        }
+            changed.map_err(told(format!("reserve {address}")))?
+        };
+        self.reservations
+            .insert(port, [taken, vec![address]].concat());
         Ok(address)
     }
 

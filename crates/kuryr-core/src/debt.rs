@@ -459,7 +459,7 @@ async fn label(
 }
 
 /// Whether a port is one that we made, for this endpoint or not yet for any.
-pub(crate) fn is_ours(port: &Port, endpoint: &EndpointId) -> bool {
+pub(crate) fn is_ours(port: &Port, endpoint: impl std::fmt::Display) -> bool {
     port.device_owner == names::DEVICE_OWNER
         && (port.name == names::port(endpoint) || port.name == names::UNBOUND_PORT)
 }

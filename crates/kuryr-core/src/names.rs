@@ -40,7 +40,7 @@ pub(crate) fn subnet_pool(prefix: &str, cidr: IpNet) -> String {
 }
 
 /// The name of a port that we make, once an endpoint has it.
-pub(crate) fn port(endpoint: &EndpointId) -> String {
+pub(crate) fn port(endpoint: impl std::fmt::Display) -> String {
     format!("{endpoint}-port")
 }
 
