@@ -184,7 +184,9 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// The verbs know the deadline and end by themselves, with better words than ours: let them.
-const GRACE: Duration = Duration::from_secs(1);
+///
+/// Longer than the two seconds that undoing a plug may take after its deadline.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// Docker's largest call, a CreateNetwork with all options, is a few thousand bytes.
 const BODY_LIMIT: usize = 1 << 20;

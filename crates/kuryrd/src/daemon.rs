@@ -20,7 +20,7 @@ use crate::telemetry::Telemetry;
 use crate::{admin, wiring};
 
 /// What a call may take beyond its deadline until its answer is written.
-const DRAIN_MARGIN: Duration = Duration::from_secs(2);
+const DRAIN_MARGIN: Duration = Duration::from_secs(4);
 
 /// Serves until a signal comes.
 pub(crate) async fn run(loaded: Loaded) -> anyhow::Result<()> {
