@@ -81,6 +81,15 @@ pub struct Pool {
     pub cidr: IpNet,
 }
 
+/// The gateway of a range.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Gateway {
+    /// Its address, with the range's prefix length.
+    At(IpNet),
+    /// There is none for addresses of this version.
+    None(IpVersion),
+}
+
 /// An address to be reserved.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct AddressRequest {

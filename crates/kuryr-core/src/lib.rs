@@ -22,8 +22,8 @@ mod range;
 mod view;
 
 pub use ask::{
-    AddressRequest, Attachment, Details, EndpointId, Interface, InvalidId, NetworkId, NewEndpoint,
-    NewNetwork, Pool, PoolId, PoolRequest, Range, Route,
+    AddressRequest, Attachment, Details, EndpointId, Gateway, Interface, InvalidId, NetworkId,
+    NewEndpoint, NewNetwork, Pool, PoolId, PoolRequest, Range, Route,
 };
 pub use error::{Error, Kind};
 pub use ipnet::IpNet;

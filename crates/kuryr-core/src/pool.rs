@@ -8,7 +8,7 @@ use neutron_client::{Filter, Neutron};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::ask::{Pool, PoolId, PoolRequest};
+use crate::ask::{Gateway, Pool, PoolId, PoolRequest};
 use crate::debt::{Debt, MadePool, named};
 use crate::error::{Error, told};
 use crate::kuryr::Kuryr;
@@ -64,7 +64,7 @@ impl Kuryr {
         Ok(())
     }
 
-    /// Reserves the address of a network's gateway; none if the network has no gateway.
+    /// Reserves the address of a network's gateway, if the network has one.
     ///
     /// # Errors
     /// The address is not in the range, is not the gateway, or the pool is unknown.
@@ -73,9 +73,9 @@ impl Kuryr {
         pool: &PoolId,
         wanted: Option<IpAddr>,
         by: Instant,
-    ) -> Result<Option<IpNet>, Error> {
+    ) -> Result<Gateway, Error> {
         if let Some(reserved) = self.leases.reserve(pool, wanted)? {
-            return Ok(Some(reserved));
+            return Ok(Gateway::At(reserved));
         }
         let (_, subnet) = self.network_of_pool(pool, by).await?;
         match (subnet.gateway_ip, wanted) {
@@ -84,8 +84,8 @@ impl Kuryr {
                 gateway,
                 range: subnet.cidr,
             }),
-            (Some(gateway), _) => Ok(Some(in_range(gateway, subnet.cidr)?)),
-            (None, _) => Ok(None),
+            (Some(gateway), _) => Ok(Gateway::At(in_range(gateway, subnet.cidr)?)),
+            (None, _) => Ok(Gateway::None(subnet.ip_version())),
         }
     }
 

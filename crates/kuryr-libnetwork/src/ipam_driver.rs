@@ -8,7 +8,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::post;
 use ipnet::IpNet;
-use kuryr_core::{AddressRequest, IpVersion, Kuryr, MacAddress, Pool, PoolId, PoolRequest};
+use kuryr_core::{
+    AddressRequest, Gateway, IpVersion, Kuryr, MacAddress, Pool, PoolId, PoolRequest,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::call::By;
@@ -75,10 +77,10 @@ async fn request_address(
     let address = match (options.is_gateway(), address) {
         // `--gateway 0.0.0.0`, and what Docker says after a restart of a network without one.
         (true, Some(address)) if address.is_unspecified() => no_gateway(IpVersion::of(address)),
-        (true, wanted) => kuryr
-            .reserve_gateway(&pool_id, wanted, by)
-            .await?
-            .unwrap_or_else(|| no_gateway(wanted.map_or(IpVersion::V4, IpVersion::of))),
+        (true, wanted) => match kuryr.reserve_gateway(&pool_id, wanted, by).await? {
+            Gateway::At(address) => address,
+            Gateway::None(version) => no_gateway(version),
+        },
         (false, address) => {
             let mac = options.mac;
             let ask = AddressRequest { address, mac };

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use ipnet::IpNet;
 use kuryr_core::{
-    AddressRequest, EndpointId, Error, Interface, IpVersion, Journal, Kuryr, MacAddress, NetworkId,
-    NewEndpoint, NewNetwork, Pool, PoolRequest, Range, Settings,
+    AddressRequest, EndpointId, Error, Gateway, Interface, IpVersion, Journal, Kuryr, MacAddress,
+    NetworkId, NewEndpoint, NewNetwork, Pool, PoolRequest, Range, Settings,
 };
 use kuryr_testkit::faulty::Faulty;
 use kuryr_testkit::notebook::Notebook;
@@ -147,11 +147,14 @@ impl World {
             let pool = self.kuryr.request_pool(ask, soon()).await?;
             made.pools.push(pool.clone());
             let gateway = plan.gateway.map(|gateway| gateway.parse().unwrap());
-            made.gateways.push(
-                self.kuryr
-                    .reserve_gateway(&pool.id, gateway, soon())
-                    .await?,
-            );
+            let gateway = self
+                .kuryr
+                .reserve_gateway(&pool.id, gateway, soon())
+                .await?;
+            made.gateways.push(match gateway {
+                Gateway::At(address) => Some(address),
+                Gateway::None(_) => None,
+            });
             for aux in &plan.aux {
                 let address: IpAddr = aux.parse().unwrap();
                 let ask = AddressRequest {

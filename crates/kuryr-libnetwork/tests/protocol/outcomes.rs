@@ -133,6 +133,33 @@ async fn a_network_without_a_gateway_is_made_and_forgotten() {
 }
 
 #[tokio::test]
+async fn a_network_that_lost_its_gateway_is_told_so_in_its_own_family() {
+    for (range, v6, none) in [
+        ("10.20.0.0/24", false, "0.0.0.0/0"),
+        ("fd20::/64", true, "::/0"),
+    ] {
+        let world = World::new();
+        let ask = json!({"Pool": range, "SubPool": "", "Options": null, "V6": v6});
+        let given = world.ask("/IpamDriver.RequestPool", ask).await;
+        let data = json!([{"AddressSpace": "", "Pool": range, "Gateway": none}]);
+        let (four, six) = if v6 {
+            (json!([]), data)
+        } else {
+            (data, json!([]))
+        };
+        let network =
+            json!({"NetworkID": NETWORK, "Options": {}, "IPv4Data": four, "IPv6Data": six});
+        world.ask("/NetworkDriver.CreateNetwork", network).await;
+        let gateway = json!({
+            "PoolID": given["PoolID"], "Address": "",
+            "Options": {"RequestAddressType": "com.docker.network.gateway"},
+        });
+        let gateway = world.ask("/IpamDriver.RequestAddress", gateway).await;
+        assert_eq!(gateway["Address"], none);
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_hangs_up_cuts_no_verb_in_half() {
     let calls = TaskTracker::new();
     let settings = Settings {
