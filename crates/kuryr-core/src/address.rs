@@ -338,11 +338,17 @@ impl Kuryr {
             security_groups: None,
         };
         let identity = Filter::new().with("device_id", &device_id);
-        let port = match self.neutron.by(by).create(&new, &identity).await {
-            Ok(port) => port,
+        let stray = |except| Debt::DeleteStrayPort { device_id, except };
+        let port = match self.neutron.by(by).create_counted(&new, &identity).await {
+            Ok(created) => {
+                if created.repeated {
+                    self.debts.owe(stray(Some(created.object.id))).await;
+                }
+                created.object
+            }
             Err(error) => {
                 if error.is_passing() {
-                    self.debts.owe(Debt::DeleteStrayPort { device_id }).await;
+                    self.debts.owe(stray(None)).await;
                 }
                 let what = ask
                     .address

@@ -31,11 +31,9 @@ impl Kuryr {
         let wanted = adopt::wanted(&new.options)?;
         // What goes because an earlier attempt has failed must not take this one's network with it.
         let left = names::network_description(&new.id);
-        self.debts
-            .settled(by, |debt| {
-                matches!(debt, Debt::DeleteStrayNetwork { description, .. } if *description == left)
-            })
-            .await;
+        let of_earlier = |debt: &Debt| matches!(debt, Debt::DeleteStrayNetwork { description, .. } if *description == left);
+        self.debts.settled(by, of_earlier).await;
+        self.debts.forgive(by, of_earlier).await;
         if wanted.is_none()
             && let Some(net) = self.left_of_earlier_attempt(&neutron, &new.id, by).await?
         {
@@ -207,7 +205,7 @@ impl Kuryr {
             Some(id) => {
                 let change = NetworkChange {
                     name: Some(name.clone()),
-                    description: Some(description),
+                    description: Some(description.clone()),
                 };
                 neutron.update(id, &change).await.map_err(make())?
             }
@@ -217,18 +215,27 @@ impl Kuryr {
                     description: description.clone(),
                     admin_state_up: true,
                 };
-                let made = neutron.create(&body, &named(&name, &description)).await;
-                undo.push(match &made {
-                    Ok(network) => Debt::DeleteNetwork {
-                        network: network.id,
-                        pools: Vec::new(),
-                    },
-                    Err(_) => Debt::DeleteStrayNetwork {
-                        name: name.clone(),
-                        description,
-                    },
-                });
-                made.map_err(make())?
+                let made = neutron
+                    .create_counted(&body, &named(&name, &description))
+                    .await;
+                let stray = |except| Debt::DeleteStrayNetwork {
+                    name: name.clone(),
+                    description: description.clone(),
+                    except,
+                };
+                match &made {
+                    Ok(created) => {
+                        if created.repeated {
+                            self.debts.owe(stray(Some(created.object.id))).await;
+                        }
+                        undo.push(Debt::DeleteNetwork {
+                            network: created.object.id,
+                            pools: Vec::new(),
+                        });
+                    }
+                    Err(_) => undo.push(stray(None)),
+                }
+                made.map_err(make())?.object
             }
         };
         let mut subnets = Vec::new();

@@ -104,14 +104,21 @@ impl Kuryr {
             min_prefixlen: Some(cidr.prefix_len()),
         };
         let identity = named(&new.name, &new.description);
-        let pool = match neutron.create(&new, &identity).await {
-            Ok(pool) => pool,
+        let stray = |except| Debt::DeleteStrayPool {
+            name: new.name.clone(),
+            description: new.description.clone(),
+            except,
+        };
+        let pool = match neutron.create_counted(&new, &identity).await {
+            Ok(created) => {
+                if created.repeated {
+                    self.debts.owe(stray(Some(created.object.id))).await;
+                }
+                created.object
+            }
             Err(error) => {
                 if error.is_passing() {
-                    let (name, description) = (new.name, new.description);
-                    self.debts
-                        .owe(Debt::DeleteStrayPool { name, description })
-                        .await;
+                    self.debts.owe(stray(None)).await;
                 }
                 return Err(told(format!("set aside {cidr}"))(error));
             }
@@ -138,16 +145,22 @@ impl Kuryr {
             description: "waits for the container network that it is going to be".to_owned(),
             admin_state_up: true,
         };
-        let stray = || Debt::DeleteStrayNetwork {
+        let stray = |except| Debt::DeleteStrayNetwork {
             name: waiting.name.clone(),
             description: waiting.description.clone(),
+            except,
         };
         let identity = named(&waiting.name, &waiting.description);
-        let network = match neutron.create(&waiting, &identity).await {
-            Ok(network) => network,
+        let network = match neutron.create_counted(&waiting, &identity).await {
+            Ok(created) => {
+                if created.repeated {
+                    self.debts.owe(stray(Some(created.object.id))).await;
+                }
+                created.object
+            }
             Err(error) => {
                 if error.is_passing() {
-                    self.debts.owe(stray()).await;
+                    self.debts.owe(stray(None)).await;
                 }
                 return Err(told(act())(error));
             }

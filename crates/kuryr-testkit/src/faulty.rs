@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -18,6 +19,8 @@ pub enum Fate {
     LoseRequest,
     /// The request is carried out, and the reply never arrives.
     LoseReply,
+    /// The request is carried out so much later, when nobody waits for the reply any more.
+    CarryOutLater(Duration),
     /// It is answered with this status, and not carried out.
     Answer(u16),
 }
@@ -101,6 +104,13 @@ where
                 Fate::LoseRequest => Err(lost()),
                 Fate::LoseReply => {
                     inner.oneshot(request).await.map_err(Into::into)?;
+                    Err(lost())
+                }
+                Fate::CarryOutLater(delay) => {
+                    tokio::spawn(async move {
+                        tokio::time::sleep(delay).await;
+                        let _ = inner.oneshot(request).await;
+                    });
                     Err(lost())
                 }
                 Fate::Answer(status) => Response::builder()

@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 /// A kind of object that Neutron keeps.
 pub trait Resource: Serialize + DeserializeOwned {
     /// The identifier's type.
-    type Id: std::fmt::Display + Copy + Send + Sync;
+    type Id: std::fmt::Display + Copy + PartialEq + Send + Sync;
     /// The key that one object stands under in a body, such as `port`.
     const ONE: &'static str;
     /// The key that a list stands under, and the path below `/v2.0/`, such as `ports`.

@@ -33,6 +33,15 @@ pub struct Neutron {
     extensions: Arc<OnceCell<Vec<String>>>,
 }
 
+/// An object that was made.
+#[derive(Clone, Debug)]
+pub struct Created<R> {
+    /// It.
+    pub object: R,
+    /// Whether it was asked for more than once, so that there may come to be another like it.
+    pub repeated: bool,
+}
+
 impl Neutron {
     /// Calls go through `exchange`. Does no I/O.
     pub fn new<S>(exchange: S) -> Self
@@ -67,19 +76,38 @@ impl Neutron {
     /// # Errors
     /// Neutron's refusal, or what kept the reply from us.
     pub async fn create<C: Create>(&self, new: &C, identity: &Filter) -> Result<C::Made, Error> {
+        let created = self.create_counted(new, identity).await?;
+        Ok(created.object)
+    }
+
+    /// The same, telling whether the request was made more than once: Neutron may finish the first
+    /// long after it was looked for, and then there are two.
+    ///
+    /// # Errors
+    /// Neutron's refusal, or what kept the reply from us.
+    pub async fn create_counted<C: Create>(
+        &self,
+        new: &C,
+        identity: &Filter,
+    ) -> Result<Created<C::Made>, Error> {
         let act = Act::new("create", format!("{} {}", spaced(C::Made::ONE), new.name()));
         let request = Call::create(new, &act)?;
         let mut retries = self.retries();
+        let mut repeated = false;
         loop {
             let error = match self.once(&act, &request).await {
-                Ok(reply) => return call::one(&act, &reply),
+                Ok(reply) => {
+                    let object = call::one(&act, &reply)?;
+                    return Ok(Created { object, repeated });
+                }
                 Err(error) => error,
             };
             retries.pause_after(error).await?;
-            if let Some(made) = self.list::<C::Made>(identity).await?.into_iter().next() {
-                tracing::info!(id = %made.id(), "found what a lost reply had announced: {act}");
-                return Ok(made);
+            if let Some(object) = self.list::<C::Made>(identity).await?.into_iter().next() {
+                tracing::info!(id = %object.id(), "found what a lost reply had announced: {act}");
+                return Ok(Created { object, repeated });
             }
+            repeated = true;
         }
     }
 

@@ -1,6 +1,8 @@
 //! Exchange k with Neutron fails, for every k and in every way: what Docker then asks for works,
 //! and when all is removed nothing is left.
 
+use std::time::Duration;
+
 use kuryr_core::IpVersion;
 use kuryr_testkit::faulty::Fate;
 
@@ -102,6 +104,54 @@ async fn ranges_of_default_pools_that_were_lost_together_leave_nothing() {
         world.create_network(&plan).await.unwrap_err();
     }
     world.assert_nothing_left("after two lost networks").await;
+}
+
+/// A proxy gave up on a request that Neutron then carried out all the same.
+#[tokio::test(start_paused = true)]
+async fn what_neutron_makes_long_after_its_connection_broke_is_removed() {
+    for (name, plan) in plans() {
+        for seconds in [1, 4, 12, 30] {
+            for k in 0..FAR {
+                let world = World::new();
+                world.wire.plan(move |number, request| {
+                    let late = number == k && request.method() == http::Method::POST;
+                    if late {
+                        Fate::CarryOutLater(Duration::from_secs(seconds))
+                    } else {
+                        Fate::Pass
+                    }
+                });
+                story(&world, &plan).await;
+                let when = format!("{name}: exchange {k} came {seconds} s late");
+                let end = world.wire.log().len() <= k;
+                world.assert_nothing_left(&when).await;
+                if end {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Neutron's policy forbids us to remove what we have made.
+#[tokio::test(start_paused = true)]
+async fn a_lasting_refusal_is_tried_again_seldom_and_a_new_debt_at_once() {
+    let world = World::new();
+    let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+    world
+        .wire
+        .plan(|_, request| match request.method().as_str() {
+            "PUT" | "DELETE" => Fate::Answer(403),
+            _ => Fate::Pass,
+        });
+    let container = world.run(&made).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let labels = world.wire.log().len() - 1;
+    assert!((2..=10).contains(&labels), "{labels} attempts in an hour");
+    world.wire.plan(|_, _| Fate::Pass);
+    world.stop(&made, &container).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.all::<neutron_api::Port>().await, []);
 }
 
 /// A network that an earlier attempt may have left is removed before it is made again.

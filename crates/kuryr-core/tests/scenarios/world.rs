@@ -280,6 +280,8 @@ impl World {
             self.kuryr.settled(in_a_while).await,
             "{when}: something is still owed"
         );
+        // What a lost reply may have announced is looked for for a minute.
+        tokio::time::sleep(Duration::from_secs(70)).await;
         assert_eq!(self.all::<Port>().await, [], "{when}");
         assert_eq!(self.all::<Subnet>().await, [], "{when}");
         assert_eq!(self.all::<Network>().await, [], "{when}");

@@ -1,0 +1,282 @@
+//! The book of debts: what is open, what was noted, when it is tried again.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use neutron_api::NetworkId as NeutronNetworkId;
+use neutron_client::Neutron;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use super::Debt;
+use super::pauses::{Next, Pauses};
+use super::pay::pay;
+use crate::journal::Journal;
+
+/// All that is owed; clones share it.
+#[derive(Clone)]
+pub(crate) struct Debts {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    open: Mutex<HashMap<String, Entry>>,
+    /// An attempt has ended.
+    changed: Notify,
+    journal: Journal,
+    neutron: Neutron,
+    /// A host never floods Neutron, however much it owes.
+    at_once: Semaphore,
+    payers: TaskTracker,
+}
+
+struct Entry {
+    debt: Debt,
+    /// Tells whether the debt was replaced while it was being paid.
+    turn: u64,
+    /// An attempt is under way.
+    busy: bool,
+    /// Paid as far as can be seen; what may still appear is looked for a few times more.
+    seen_to: bool,
+}
+
+const AT_ONCE: usize = 4;
+const ONE_ATTEMPT: Duration = Duration::from_secs(30);
+
+impl Debts {
+    pub(crate) fn new(neutron: Neutron, journal: Journal) -> Self {
+        let shared = Shared {
+            open: Mutex::default(),
+            changed: Notify::new(),
+            journal,
+            neutron,
+            at_once: Semaphore::new(AT_ONCE),
+            payers: TaskTracker::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Takes up what an earlier run of this program has left.
+    pub(crate) fn resume(&self) {
+        for (_, debt) in self.shared.journal.read::<Debt>("debt-") {
+            tracing::info!(?debt, "taking up what an earlier run left to do");
+            self.take_on(debt);
+        }
+    }
+
+    /// Notes a debt durably and begins to pay it; returns as soon as it is noted.
+    ///
+    /// Where it can't be noted (a full disk) it is paid all the same, unless a crash comes first.
+    pub(crate) async fn owe(&self, debt: Debt) {
+        let key = debt.key();
+        let earlier = self.current(&key);
+        // Nothing comes after a removal: a late label must not bring a port back.
+        if !debt.is_removal() && earlier.as_ref().is_some_and(Debt::is_removal) {
+            return;
+        }
+        self.note(&key, &debt).await;
+        let begun = self.take_on(debt.clone());
+        if earlier.is_some() && begun {
+            // The earlier debt was paid meanwhile, and this one's note may have gone with its.
+            self.note(&key, &debt).await;
+            if self.current(&key).is_none() {
+                self.erase(&key);
+            }
+        }
+    }
+
+    async fn note(&self, key: &str, debt: &Debt) {
+        let (journal, key, note) = (self.shared.journal.clone(), key.to_owned(), debt.clone());
+        let noted = tokio::task::spawn_blocking(move || journal.write(&key, &note)).await;
+        if let Ok(Err(error)) = noted {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, ?debt, "a crash now would make us forget this");
+        }
+    }
+
+    fn erase(&self, key: &str) {
+        if let Err(error) = self.shared.journal.erase(key) {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "a paid debt stays noted");
+        }
+    }
+
+    /// Owes `debt` and waits until it is paid; false if that takes longer than until `by`.
+    pub(crate) async fn pay(&self, debt: Debt, by: Instant) -> bool {
+        self.owe(debt.clone()).await;
+        self.settled(by, |open| *open == debt).await
+    }
+
+    /// Waits until no debt is left that `concerns`; false if that takes longer than until `by`.
+    pub(crate) async fn settled(&self, by: Instant, concerns: impl Fn(&Debt) -> bool) -> bool {
+        self.none(by, |entry| !entry.seen_to && concerns(&entry.debt))
+            .await
+    }
+
+    /// Strikes out debts that no longer hold; false if an attempt at one lasts longer than until
+    /// `by`.
+    pub(crate) async fn forgive(&self, by: Instant, which: impl Fn(&Debt) -> bool) -> bool {
+        let over = self
+            .none(by, |entry| entry.busy && which(&entry.debt))
+            .await;
+        let mut open = self.open();
+        open.retain(|key, entry| {
+            let stays = entry.busy || !which(&entry.debt);
+            if !stays {
+                self.erase(key);
+            }
+            stays
+        });
+        drop(open);
+        self.shared.changed.notify_waiters();
+        over
+    }
+
+    /// Waits until no entry is left that is `such`.
+    async fn none(&self, by: Instant, such: impl Fn(&Entry) -> bool) -> bool {
+        loop {
+            let changed = self.shared.changed.notified();
+            if !self.open().values().any(&such) {
+                return true;
+            }
+            if timeout_at(by, changed).await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Waits until the addresses of a network, or this one of them, are free that are going to be.
+    pub(crate) async fn addresses_freed(
+        &self,
+        network: NeutronNetworkId,
+        address: Option<IpAddr>,
+        by: Instant,
+    ) -> bool {
+        self.settled(by, |debt| debt.may_free(network, address))
+            .await
+    }
+
+    /// Whether an address of a network, or this one, may be about to become free.
+    pub(crate) fn may_free(&self, network: NeutronNetworkId, address: Option<IpAddr>) -> bool {
+        self.open()
+            .values()
+            .any(|entry| !entry.seen_to && entry.debt.may_free(network, address))
+    }
+
+    /// Whether an address is known to be about to become free.
+    pub(crate) fn frees(&self, asked: NeutronNetworkId, address: IpAddr) -> bool {
+        self.open().values().any(|entry| {
+            matches!(&entry.debt, Debt::DeletePort { network, addresses, .. }
+                if *network == asked && addresses.contains(&address))
+        })
+    }
+
+    /// Puts a debt in place of an earlier one, or begins to pay it; whether it began.
+    fn take_on(&self, debt: Debt) -> bool {
+        let key = debt.key();
+        let mut open = self.open();
+        if let Some(entry) = open.get_mut(&key) {
+            if debt.is_removal() || !entry.debt.is_removal() {
+                entry.debt = debt;
+                entry.turn += 1;
+                entry.seen_to = false;
+                self.shared.changed.notify_waiters();
+            }
+            return false;
+        }
+        let entry = Entry {
+            debt,
+            turn: 0,
+            busy: false,
+            seen_to: false,
+        };
+        open.insert(key.clone(), entry);
+        let debts = self.clone();
+        self.shared
+            .payers
+            .spawn(async move { debts.pay_off(key).await });
+        true
+    }
+
+    /// Pays the debt under `key`, and what replaces it meanwhile, however long it takes.
+    async fn pay_off(&self, key: String) {
+        let mut pauses = Pauses::default();
+        while let Some((debt, turn)) = self.begin(&key) {
+            let attempt = async {
+                let _place = self.shared.at_once.acquire().await;
+                pay(&self.shared.neutron.by(Instant::now() + ONE_ATTEMPT), &debt).await
+            };
+            let outcome = timeout(ONE_ATTEMPT * 2, attempt).await;
+            let next = match &outcome {
+                Ok(Ok(())) => pauses.after_success(&debt),
+                Ok(Err(error)) => pauses.after(error, &debt),
+                Err(_) => {
+                    tracing::warn!(?debt, "not done yet: Neutron did not answer");
+                    Next::Again(Duration::ZERO)
+                }
+            };
+            self.end(&key, turn, matches!(outcome, Ok(Ok(()))));
+            match next {
+                Next::Done if self.close(&key, turn) => return,
+                Next::Done => {}
+                Next::Again(pause) => self.rest(&key, turn, pause).await,
+            }
+        }
+    }
+
+    /// Pauses, unless what is owed becomes something else meanwhile.
+    async fn rest(&self, key: &str, turn: u64, pause: Duration) {
+        let until = Instant::now() + pause;
+        loop {
+            let changed = self.shared.changed.notified();
+            let same = self.open().get(key).is_some_and(|entry| entry.turn == turn);
+            if !same || timeout_at(until, changed).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn current(&self, key: &str) -> Option<Debt> {
+        self.open().get(key).map(|entry| entry.debt.clone())
+    }
+
+    /// Marks the beginning of an attempt at what is owed under `key`.
+    fn begin(&self, key: &str) -> Option<(Debt, u64)> {
+        let mut open = self.open();
+        let entry = open.get_mut(key)?;
+        entry.busy = true;
+        Some((entry.debt.clone(), entry.turn))
+    }
+
+    fn end(&self, key: &str, turn: u64, paid: bool) {
+        if let Some(entry) = self.open().get_mut(key) {
+            entry.busy = false;
+            entry.seen_to = paid && entry.turn == turn;
+        }
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Strikes out a debt that was paid, unless it was replaced meanwhile.
+    fn close(&self, key: &str, turn: u64) -> bool {
+        let mut open = self.open();
+        if open.get(key).is_some_and(|entry| entry.turn != turn) {
+            return false;
+        }
+        self.erase(key);
+        open.remove(key);
+        self.shared.changed.notify_waiters();
+        true
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.shared
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
