@@ -48,6 +48,8 @@ ids! {
     PortId,
     /// A security group.
     SecurityGroupId,
+    /// A rule of a security group.
+    SecurityGroupRuleId,
     /// A subnet.
     SubnetId,
     /// A subnet pool.

@@ -9,16 +9,21 @@ mod id;
 mod mac;
 mod network;
 mod port;
+mod protocol;
 mod security;
 mod subnet;
 mod subnet_pool;
 
 pub use fault::Fault;
-pub use id::{NetworkId, PortId, SecurityGroupId, SubnetId, SubnetPoolId};
+pub use id::{NetworkId, PortId, SecurityGroupId, SecurityGroupRuleId, SubnetId, SubnetPoolId};
 pub use mac::{InvalidMacAddress, MacAddress};
 pub use network::{Network, NetworkChange, NewNetwork};
-pub use port::{FixedIp, NewPort, Port, PortChange, PortStatus, VifDetails, WantedIp};
-pub use security::SecurityGroup;
+pub use port::{AddressPair, FixedIp, NewPort, Port, PortChange, PortStatus, VifDetails, WantedIp};
+pub use protocol::{Protocol, UnknownProtocol};
+pub use security::{
+    Direction, NewSecurityGroup, NewSecurityGroupRule, SecurityGroup, SecurityGroupChange,
+    SecurityGroupRule,
+};
 pub use subnet::{AllocationPool, HostRoute, IpVersion, NewSubnet, Subnet, SubnetChange};
 pub use subnet_pool::{NewSubnetPool, SubnetPool, SubnetPoolChange};
 
@@ -72,6 +77,14 @@ requests! {
     NewSubnet, SubnetChange => Subnet;
     NewSubnetPool, SubnetPoolChange => SubnetPool;
     NewPort, PortChange => Port;
+    NewSecurityGroup, SecurityGroupChange => SecurityGroup;
+}
+
+impl Create for NewSecurityGroupRule {
+    type Made = SecurityGroupRule;
+    fn name(&self) -> &str {
+        &self.description
+    }
 }
 
 /// An extension of Neutron's API, as `GET /v2.0/extensions` lists it.

@@ -18,6 +18,9 @@ pub struct Network {
     /// The largest IP packet that fits, in bytes; absent where the extension `net-mtu` is.
     #[serde(default)]
     pub mtu: Option<u32>,
+    /// Whether it is meant to forward.
+    #[serde(default = "yes")]
+    pub admin_state_up: bool,
     /// Whether other projects may use it.
     #[serde(default)]
     pub shared: bool,
@@ -29,6 +32,10 @@ pub struct Network {
     pub revision_number: Option<u64>,
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl Resource for Network {
     type Id = NetworkId;
     const ONE: &'static str = "network";
@@ -38,6 +45,7 @@ impl Resource for Network {
         "name",
         "project_id",
         "mtu",
+        "admin_state_up",
         "shared",
         "tags",
         "revision_number",

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -68,6 +69,13 @@ pub struct Port {
     /// Its security groups.
     #[serde(default)]
     pub security_groups: Vec<SecurityGroupId>,
+    /// Addresses beside its own that it may send from.
+    #[serde(default)]
+    pub allowed_address_pairs: Vec<AddressPair>,
+    /// Whether it is held to its addresses and its security groups; absent where the extension
+    /// `port-security` is, which means that it is.
+    #[serde(default)]
+    pub port_security_enabled: Option<bool>,
     /// Labels.
     #[serde(default)]
     pub tags: Vec<String>,
@@ -96,6 +104,8 @@ impl Resource for Port {
         "binding:vif_details",
         "binding:vnic_type",
         "security_groups",
+        "allowed_address_pairs",
+        "port_security_enabled",
         "tags",
         "revision_number",
     ];
@@ -111,6 +121,24 @@ pub struct FixedIp {
     pub subnet_id: SubnetId,
     /// The address.
     pub ip_address: IpAddr,
+}
+
+/// An address, or a range of them, that a port may send from beside its own.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AddressPair {
+    /// The address or the range, as it was written: an address or a CIDR.
+    pub ip_address: String,
+    /// The hardware address that goes with it; none means the port's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac_address: Option<MacAddress>,
+}
+
+impl AddressPair {
+    /// The range; none if it is no range at all.
+    pub fn range(&self) -> Option<IpNet> {
+        let address = || self.ip_address.parse::<IpAddr>().ok().map(IpNet::from);
+        self.ip_address.parse().ok().or_else(address)
+    }
 }
 
 /// Whether a port forwards.
