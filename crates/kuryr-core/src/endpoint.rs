@@ -94,6 +94,7 @@ impl Kuryr {
         let net = self.network(network, by).await?;
         let endpoint = self.endpoint(&net, id, by).await?;
         self.wait_until_wired(&endpoint, by).await?;
+        self.announce(&endpoint, by).await;
         let (mut gateways, mut routes) = (Vec::new(), Vec::new());
         for subnet in endpoint
             .port

@@ -1,9 +1,10 @@
 //! A host that only takes notes of what is plugged.
 
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use kuryr_vif::{Attachment, Error, Instant, Plug, Vif};
+use kuryr_vif::{Attachment, Error, Instant, MacAddress, Plug, Vif};
 
 /// A host without a kernel: plugging is writing down.
 #[derive(Debug, Default)]
@@ -38,6 +39,16 @@ impl Plug for Notebook {
 
     async fn wired(&self, _: &Attachment, _: Instant) -> Result<bool, Error> {
         Ok(true)
+    }
+
+    async fn announce(
+        &self,
+        _: &Attachment,
+        _: MacAddress,
+        _: &[IpAddr],
+        _: Instant,
+    ) -> Result<(), Error> {
+        Ok(())
     }
 
     async fn attachments(&self, owner: &str) -> Result<Vec<Attachment>, Error> {

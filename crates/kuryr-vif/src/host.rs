@@ -1,5 +1,6 @@
 //! This machine: plugs through its kernel and its Open vSwitch.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
+use crate::kernel::announce::announce;
 use crate::kernel::veth::{self, Made, Pair};
 use crate::ovs::Ovs;
 use crate::serial::{Held, Serial};
-use crate::{Attachment, Error, IfName, Plug, Vif};
+use crate::{Attachment, Error, IfName, MacAddress, Plug, Vif};
 
 /// Where this machine's parts are.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -103,6 +105,33 @@ impl Plug for Host {
     #[tracing::instrument(level = "debug", skip_all, fields(port = attachment.interface_id, host = %attachment.host))]
     async fn wired(&self, attachment: &Attachment, deadline: Instant) -> Result<bool, Error> {
         self.ovs.wired(attachment, deadline).await
+    }
+
+    #[tracing::instrument(level = "debug", skip_all, fields(port = attachment.interface_id, host = %attachment.host))]
+    async fn announce(
+        &self,
+        attachment: &Attachment,
+        mac: MacAddress,
+        addresses: &[IpAddr],
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        let container = attachment.container.clone();
+        let held = self
+            .serial
+            .hold("announce", &attachment.host, deadline)
+            .await?;
+        let addresses = addresses.to_vec();
+        let said = on_thread(
+            &held,
+            ("announce addresses on", &attachment.container),
+            deadline,
+            move || announce(&container, mac, &addresses),
+            drop,
+        )
+        .await?;
+        // Closing the socket takes the kernel some milliseconds that nobody needs to wait for.
+        spawn_blocking(move || drop(said));
+        Ok(())
     }
 
     #[tracing::instrument(level = "debug", skip(self))]

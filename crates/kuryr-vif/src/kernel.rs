@@ -1,5 +1,6 @@
 //! Asks the kernel over netlink, one request and its answer at a time. Blocking.
 
+pub(crate) mod announce;
 pub(crate) mod offload;
 pub(crate) mod veth;
 
@@ -25,6 +26,9 @@ pub enum KernelError {
     /// The netlink socket failed.
     #[error("the netlink socket failed")]
     Socket(#[source] io::Error),
+    /// The packet socket failed.
+    #[error("the packet socket failed")]
+    Packets(#[source] io::Error),
     /// The answer was not understood.
     #[error("the kernel's answer was not understood")]
     Answer(#[source] DecodeError),

@@ -14,6 +14,8 @@ mod ovs;
 mod ovsdb;
 mod serial;
 
+use std::net::IpAddr;
+
 use async_trait::async_trait;
 pub use tokio::time::Instant;
 
@@ -50,6 +52,18 @@ pub trait Plug: Send + Sync {
     /// # Errors
     /// [`Error::NotPlugged`] when the switch has no such interface, or no longer.
     async fn wired(&self, attachment: &Attachment, deadline: Instant) -> Result<bool, Error>;
+
+    /// Tells the network that `addresses` are at `mac` now, in the name of `attachment`: neighbours
+    /// may remember who had them before.
+    ///
+    /// Says nothing once the container end has been moved away: then it speaks for itself.
+    async fn announce(
+        &self,
+        attachment: &Attachment,
+        mac: MacAddress,
+        addresses: &[IpAddr],
+        deadline: Instant,
+    ) -> Result<(), Error>;
 
     /// What is plugged here for `owner`, found from the host alone.
     async fn attachments(&self, owner: &str) -> Result<Vec<Attachment>, Error>;

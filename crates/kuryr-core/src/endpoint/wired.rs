@@ -1,5 +1,6 @@
 //! Waiting until the switch forwards for an endpoint.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use neutron_api::{Port, PortId, PortStatus};
@@ -35,6 +36,18 @@ impl Kuryr {
             "{error}; the container starts all the same, as vif_plugging_is_fatal is off"
         );
         Ok(())
+    }
+
+    /// Neighbours may remember the address's last owner. A container can live with that for a
+    /// while, so a failure is told and nothing more.
+    pub(super) async fn announce(&self, endpoint: &Endpoint, by: Instant) {
+        let (port, plugged) = (&endpoint.port, &endpoint.plugged);
+        let addresses: Vec<IpAddr> = port.fixed_ips.iter().map(|ip| ip.ip_address).collect();
+        let mac = port.mac_address.octets().into();
+        if let Err(error) = self.host.announce(plugged, mac, &addresses, by).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, port = %port.id, "first packets of the container may be lost");
+        }
     }
 
     /// Waits until Neutron has heard from its agent that a port forwards.

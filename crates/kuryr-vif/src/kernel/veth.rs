@@ -104,31 +104,64 @@ fn offload_of(vif: &Vif, pair: Pair) -> Result<(), Error> {
     }
 }
 
+/// Brings up a container end that is still here, so that it can send but has no address and answers
+/// nobody; its index, or none if it has been moved away.
+pub(crate) fn wake_silently(container: &IfName) -> Result<Option<u32>, Error> {
+    let mut kernel = open(container)?;
+    let Some(link) = find(&mut kernel, container)? else {
+        return Ok(None);
+    };
+    link.must_be_veth(container)?;
+    keep_addresses_off(&mut kernel, container)?;
+    let flags = LinkFlags::Up | LinkFlags::Noarp;
+    match kernel.ask(flagged(container, flags, flags), 0) {
+        Err(error) if error.is(ENODEV) => Ok(None),
+        outcome => outcome
+            .map(|_| Some(link.index))
+            .map_err(refusal("bring up", container)),
+    }
+}
+
+/// Undoes [`wake_silently`].
+pub(crate) fn put_to_sleep(container: &IfName) -> Result<(), Error> {
+    let flags = LinkFlags::Up | LinkFlags::Noarp;
+    let asleep = open(container)?.ask(flagged(container, LinkFlags::empty(), flags), 0);
+    match asleep {
+        Err(error) if error.is(ENODEV) => Ok(()),
+        outcome => outcome.map(drop).map_err(refusal("take down", container)),
+    }
+}
+
 fn bring_up(host: &IfName) -> Result<(), Error> {
     let mut kernel = open(host)?;
-    match kernel.ask(without_addresses(host), 0) {
+    keep_addresses_off(&mut kernel, host)?;
+    kernel
+        .ask(flagged(host, LinkFlags::Up, LinkFlags::Up), 0)
+        .map(drop)
+        .map_err(refusal("bring up", host))
+}
+
+fn keep_addresses_off(kernel: &mut Netlink, interface: &IfName) -> Result<(), Error> {
+    match kernel.ask(without_addresses(interface), 0) {
         // IPv6 is off, altogether or by an MTU under 1280: no addresses either.
         Err(error)
             if [EAFNOSUPPORT, EINVAL, EOPNOTSUPP]
                 .iter()
                 .any(|e| error.is(*e)) => {}
         outcome => {
-            outcome.map_err(refusal("keep addresses off", host))?;
+            outcome.map_err(refusal("keep addresses off", interface))?;
         }
     }
-    refuse_router_advertisements(host);
-    kernel
-        .ask(up(host), 0)
-        .map(drop)
-        .map_err(refusal("bring up", host))
+    refuse_router_advertisements(interface);
+    Ok(())
 }
 
 /// A switch in userspace takes copies: what a container sends reaches this host's own stack as
 /// well, and a router advertisement would give the host a default route into the container. Only
 /// `/proc` can switch IPv6 off for one interface; where it cannot be written, or IPv6 is off
 /// altogether, the interface still gets no address.
-fn refuse_router_advertisements(host: &IfName) {
-    let switch = format!("/proc/sys/net/ipv6/conf/{host}/disable_ipv6");
+fn refuse_router_advertisements(interface: &IfName) {
+    let switch = format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6");
     if let Err(error) = fs::write(&switch, "1") {
         tracing::debug!(switch, %error, "IPv6 stays as it is");
     }
@@ -161,10 +194,10 @@ fn without_addresses(interface: &IfName) -> Message {
     Message::SetLink(link)
 }
 
-fn up(interface: &IfName) -> Message {
+fn flagged(interface: &IfName, flags: LinkFlags, changed: LinkFlags) -> Message {
     let mut link = named(interface);
-    link.header.flags = LinkFlags::Up;
-    link.header.change_mask = LinkFlags::Up;
+    link.header.flags = flags;
+    link.header.change_mask = changed;
     Message::SetLink(link)
 }
 

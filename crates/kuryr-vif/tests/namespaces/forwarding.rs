@@ -54,6 +54,41 @@ netns_test! {
     }
 }
 
+netns_test! {
+    async fn neighbours_learn_who_has_an_address_now() {
+        let _ovs = Ovs::start();
+        let host = host();
+        let other = container(&host, &vif(2)).await;
+        let old = "02:00:00:00:00:99";
+        for address in ["10.0.0.1", "fd00::1"] {
+            other.run("ip", &format!("neigh replace {address} lladdr {old} nud stale dev eth0"));
+        }
+        other.run("ip", "addr add fd00::2/64 dev eth0 nodad");
+        let one = vif(1);
+        plug(&host, &one).await;
+        assert!(host.wired(&one.attachment, within(5)).await.unwrap());
+        let addresses = ["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
+        host.announce(&one.attachment, one.mac, &addresses, within(5)).await.unwrap();
+        let before = std::time::Instant::now();
+        while other.run("ip", "neigh").matches(&one.mac.to_string()).count() < 2 {
+            assert!(before.elapsed().as_secs() < 5, "{}", other.run("ip", "neigh"));
+        }
+        // It waits for Docker as it was: down, and willing to answer.
+        let link = run("ip", &format!("link show {}", one.attachment.container));
+        assert!(!link.contains("UP") && !link.contains("NOARP"), "{link}");
+    }
+}
+
+netns_test! {
+    async fn an_interface_that_is_in_its_container_announces_nothing() {
+        let _ovs = Ovs::start();
+        let host = host();
+        let _one = container(&host, &vif(1)).await;
+        let (one, addresses) = (vif(1), ["10.0.0.1".parse().unwrap()]);
+        host.announce(&one.attachment, one.mac, &addresses, within(5)).await.unwrap();
+    }
+}
+
 /// A container with the last number of the MAC in its name and address.
 async fn container(host: &Host, vif: &Vif) -> Container {
     plug(host, vif).await;
