@@ -93,6 +93,11 @@ declare! {
     SSL_KEY_FILE = ["DEFAULT"] "ssl_key_file" Text = "/var/lib/kuryr/certs/key.pem";
     /// Authorities, PEM: when set, only clients with a certificate of theirs are served.
     SSL_CA_FILE = ["DEFAULT"] "ssl_ca_file" Text;
+    /// Whether a kuryr_uri that others than this host can reach needs an ssl_ca_file.
+    SSL_REQUIRE_CLIENT_CERT = ["DEFAULT"] "ssl_require_client_cert" Flag = "true";
+    /// Whether a kuryr_uri that others than this host can reach may do without TLS: then everyone
+    /// who reaches it drives this host's networks.
+    ALLOW_INSECURE_TCP = ["DEFAULT"] "allow_insecure_tcp" Flag = "false";
     /// Where /metrics, /healthz and /readyz are answered: unix://PATH, http://127.0.0.1:PORT,
     /// or nothing to turn it off.
     ADMIN_URI = ["DEFAULT"] "admin_uri" Text = "unix:///run/kuryr/admin.sock";

@@ -244,20 +244,34 @@ fn listen(sources: &mut Sources) -> Listen {
         Address::Unix(_) => {}
     }
     let tls = matches!(address, Address::Tcp { tls: true, .. }).then_some(files);
+    let insecure: bool = sources.read(&opt::ALLOW_INSECURE_TCP);
+    let certificates: bool = sources.read(&opt::SSL_REQUIRE_CLIENT_CERT);
+    let open = format!("anyone who reaches {address} can drive this host's networks");
     match &tls {
         _ if address.is_local() => {}
-        None => sources.dangers.push(format!(
-            "anyone who reaches {address} can drive this host's networks, and read and change \
-             what Docker asks: use a unix:// kuryr_uri, or https:// with ssl_ca_file; \
-             a later version will refuse this address"
+        None if insecure => sources.dangers.push(format!(
+            "{open}, and read and change what Docker asks: allow_insecure_tcp is on"
         )),
-        Some(files) if files.client_authorities.is_none() => {
-            sources.warnings.insert(format!(
-                "anyone who reaches {address} can drive this host's networks: \
-                 use a unix:// kuryr_uri, or set ssl_ca_file"
-            ));
+        None => sources.mistake(
+            &opt::KURYR_URI,
+            format!(
+                "{open}, and read and change what Docker asks; valid are unix://, https:// with \
+                 ssl_ca_file, http:// at a loopback address, and any with allow_insecure_tcp = true"
+            ),
+        ),
+        Some(files) if files.client_authorities.is_some() => {}
+        Some(_) if certificates => sources.mistake(
+            &opt::KURYR_URI,
+            format!(
+                "{open}: set ssl_ca_file to the authority of Docker's certificate, or \
+                 ssl_require_client_cert = false"
+            ),
+        ),
+        Some(_) => {
+            sources
+                .warnings
+                .insert(format!("{open}: ssl_require_client_cert is off"));
         }
-        Some(_) => {}
     }
     Listen { address, tls }
 }

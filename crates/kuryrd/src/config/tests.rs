@@ -268,30 +268,43 @@ fn tls_needs_a_socket_that_can_speak_it() {
     assert!(refusal("[DEFAULT]\nenable_ssl = yes").contains("[DEFAULT] enable_ssl: TLS needs"));
 }
 
+/// Python defect 29: it served TCP to everyone.
 #[test]
-fn an_address_that_is_open_to_all_is_a_danger_and_one_with_tls_is_warned_of() {
-    let told = |lines: &str| {
-        let loaded = loaded(&format!("[DEFAULT]\nkuryr_uri = {lines}\n"));
-        (loaded.dangers.join("\n"), loaded.warnings.join("\n"))
-    };
+fn an_address_that_others_can_reach_needs_their_certificates_or_the_users_word() {
     for open in ["http://0.0.0.0:1", "http://[::]:1", "http://node.example:1"] {
-        let (danger, warning) = told(open);
-        let expected = format!("anyone who reaches {open} can drive");
-        assert!(danger.contains(&expected), "{danger}");
-        assert!(danger.contains("will refuse"), "{danger}");
-        assert_eq!(warning, "");
+        let lines = format!("[DEFAULT]\nkuryr_uri = {open}\n");
+        let told = refusal(&lines);
+        let expected = format!("0.conf:2: [DEFAULT] kuryr_uri: anyone who reaches {open} can");
+        assert!(told.contains(&expected), "{told}");
+        let danger = loaded(&format!("{lines}allow_insecure_tcp = true\n")).dangers;
+        assert!(danger.join("").contains("allow_insecure_tcp is on"));
     }
-    let (danger, warning) = told("http://0.0.0.0:1\nenable_ssl = yes");
-    assert_eq!(danger, "");
-    assert!(warning.contains("set ssl_ca_file"), "{warning}");
+    let encrypted = "[DEFAULT]\nkuryr_uri = http://0.0.0.0:1\nenable_ssl = yes\n";
+    let told = refusal(encrypted);
+    assert!(told.contains("set ssl_ca_file"), "{told}");
+    let encrypted = loaded(&format!("{encrypted}ssl_require_client_cert = no\n"));
+    assert_eq!(encrypted.dangers, Vec::<String>::new());
+    assert!(
+        encrypted
+            .warnings
+            .concat()
+            .contains("ssl_require_client_cert is off")
+    );
+}
+
+#[test]
+fn an_address_that_only_this_host_or_the_certified_reach_is_no_danger() {
     for closed in [
         "https://0.0.0.0:1\nssl_ca_file = /ca.pem",
         "http://127.0.0.2:1",
+        "https://127.0.0.1:1",
         "http://[::1]:1",
         "http://localhost:1",
         "unix:///run/x.sock",
     ] {
-        assert_eq!(told(closed), (String::new(), String::new()), "{closed}");
+        let loaded = loaded(&format!("[DEFAULT]\nkuryr_uri = {closed}\n"));
+        let told = (loaded.dangers.concat(), loaded.warnings.concat());
+        assert_eq!(told, (String::new(), String::new()), "{closed}");
     }
 }
 

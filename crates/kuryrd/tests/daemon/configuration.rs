@@ -73,7 +73,7 @@ fn a_danger_is_told_on_the_standard_error_too_where_the_log_is_a_file() {
     let place = Place::new();
     let log = place.path("kuryr.log");
     let lines = format!(
-        "kuryr_uri = http://0.0.0.0:0\nlog_file = {}\n",
+        "kuryr_uri = http://0.0.0.0:0\nallow_insecure_tcp = true\nlog_file = {}\n",
         log.display()
     );
     let daemon = place.start("kuryr", &lines);
