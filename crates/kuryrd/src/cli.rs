@@ -8,6 +8,17 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::{CommandLine, Named};
 
+/// What the program is asked to do.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Answer Docker.
+    Serve(CommandLine),
+    /// Say what is wrong with a configuration.
+    Check(CommandLine),
+    /// Print a configuration to start from.
+    Sample,
+}
+
 const ABOUT: &str = "Gives Docker containers ports on OpenStack Neutron networks";
 
 const LONG_ABOUT: &str = "\
@@ -32,6 +43,12 @@ HUP does nothing but write a line to the log: a log file that was moved away is 
 and a changed configuration needs a restart.
 
 Exit status: 0 after a signal, 78 if the configuration is wrong, 1 on any other failure.";
+
+const CHECK_HELP: &str = "\
+The environment and the default *.conf folders count, as they do for `kuryr serve`. Neither
+Keystone nor Neutron is asked, and no file but the configuration is looked at.
+
+Exit status: 0 if kuryr would start with it, 78 if it is wrong.";
 
 /// Flags of oslo.log, in pairs of flag and what it sets; without a value, it has no effect here.
 const OSLO_FLAGS: &[(&str, Option<(&str, &str)>)] = &[
@@ -58,28 +75,64 @@ const OSLO_OPTIONS: &[&str] = &[
 ];
 
 /// Reads the arguments, the program's own name first. An error is also what `--help` prints.
-pub(crate) fn parse(arguments: Vec<OsString>) -> Result<CommandLine, clap::Error> {
+pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Order, clap::Error> {
     let program = arguments.first().map(Path::new).and_then(Path::file_name);
-    let matches = if program.is_some_and(|name| name == "kuryr-server") {
-        serve("kuryr-server")
-            .version(env!("CARGO_PKG_VERSION"))
-            .try_get_matches_from(arguments)?
-    } else {
-        let matches = Command::new("kuryr")
-            .version(env!("CARGO_PKG_VERSION"))
-            .about(ABOUT)
-            .long_about(LONG_ABOUT)
-            .subcommand_required(true)
-            .arg_required_else_help(true)
-            .after_help("`kuryr serve --help` tells where the configuration is looked for.")
-            .subcommand(serve("serve"))
-            .try_get_matches_from(arguments)?;
-        matches
-            .subcommand_matches("serve")
-            .cloned()
-            .unwrap_or_default()
-    };
-    Ok(read(&matches))
+    if program.is_some_and(|name| name == "kuryr-server") {
+        let server = serve("kuryr-server").version(env!("CARGO_PKG_VERSION"));
+        return Ok(Order::Serve(read(&server.try_get_matches_from(arguments)?)));
+    }
+    let matches = Command::new("kuryr")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .long_about(LONG_ABOUT)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .after_help("`kuryr serve --help` tells where the configuration is looked for.")
+        .subcommand(serve("serve"))
+        .subcommand(config())
+        .try_get_matches_from(arguments)?;
+    let config = matches.subcommand_matches("config");
+    Ok(match config.and_then(ArgMatches::subcommand) {
+        Some(("check", check)) => Order::Check(CommandLine {
+            named: check
+                .get_many::<PathBuf>("file")
+                .into_iter()
+                .flatten()
+                .map(|file| Named::File(file.clone()))
+                .collect(),
+            values: BTreeMap::new(),
+        }),
+        Some(_) => Order::Sample,
+        None => Order::Serve(
+            matches
+                .subcommand_matches("serve")
+                .map(read)
+                .unwrap_or_default(),
+        ),
+    })
+}
+
+fn config() -> Command {
+    Command::new("config")
+        .about("Helps to write kuryr.conf")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("sample")
+                .about("Prints a kuryr.conf with every option, what it is for and its default"),
+        )
+        .subcommand(
+            Command::new("check")
+                .about("Tells everything that is wrong with a configuration, without starting")
+                .after_help(CHECK_HELP)
+                .arg(
+                    Arg::new("file")
+                        .value_name("FILE")
+                        .value_parser(value_parser!(PathBuf))
+                        .action(ArgAction::Append)
+                        .help("As if named by --config-file; without it, what `kuryr serve` reads"),
+                ),
+        )
 }
 
 fn serve(name: &'static str) -> Command {
@@ -182,7 +235,16 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<CommandLine, clap::Error> {
-        parse(line.split_whitespace().map(OsString::from).collect())
+        match parse(line.split_whitespace().map(OsString::from).collect())? {
+            Order::Serve(line) | Order::Check(line) => Ok(line),
+            Order::Sample => Ok(CommandLine::default()),
+        }
+    }
+
+    #[test]
+    fn files_to_check_are_as_if_named_by_config_file() {
+        let named = parsed("kuryr config check a b").unwrap().named;
+        assert_eq!(named, [Named::File("a".into()), Named::File("b".into())]);
     }
 
     #[test]
@@ -215,6 +277,9 @@ mod tests {
             "kuryr serve --bogus",
             "kuryr-server serve",
             "kuryr-server --bogus",
+            "kuryr config",
+            "kuryr config bogus",
+            "kuryr config sample extra",
         ] {
             assert!(parsed(line).is_err(), "{line}");
         }

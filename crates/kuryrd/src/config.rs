@@ -7,6 +7,7 @@ mod files;
 mod ini;
 mod mistakes;
 mod options;
+mod sample;
 mod settings;
 mod sources;
 mod substitute;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use files::Named;
 pub(crate) use mistakes::Mistakes;
+pub(crate) use sample::sample;
 pub(crate) use settings::{CapabilityScope, Logs, Settings, TlsFiles};
 
 use sources::Sources;

@@ -18,6 +18,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use cli::Order;
+
 /// `EX_CONFIG` of sysexits.h, for `RestartPreventExitStatus=` in a unit.
 const WRONG_CONFIGURATION: u8 = 78;
 
@@ -25,14 +27,49 @@ const WRONG_CONFIGURATION: u8 = 78;
 const BLOCKING_THREADS: usize = 16;
 
 fn main() -> ExitCode {
-    let command_line = match cli::parse(std::env::args_os().collect()) {
-        Ok(command_line) => command_line,
+    let order = match cli::parse(std::env::args_os().collect()) {
+        Ok(order) => order,
         Err(told) => {
             // Help that nobody reads any more is no failure.
             let _ = told.print();
             return u8::try_from(told.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
         }
     };
+    match order {
+        Order::Serve(command_line) => serve(command_line),
+        Order::Check(command_line) => check(command_line),
+        Order::Sample => print(&config::sample()),
+    }
+}
+
+/// Says all that would be said of the configuration at start.
+fn check(command_line: config::CommandLine) -> ExitCode {
+    let loaded = match config::load(command_line, environment(), Path::new("/")) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => {
+            say(&format!("kuryr: {mistakes}"));
+            return ExitCode::from(WRONG_CONFIGURATION);
+        }
+    };
+    let mut text = match loaded.files.as_slice() {
+        [] => "read no file: none is in the usual places\n".to_owned(),
+        files => files
+            .iter()
+            .map(|file| format!("read {}\n", file.display()))
+            .collect(),
+    };
+    for (kind, lines) in [
+        ("danger", &loaded.dangers),
+        ("warning", &loaded.warnings),
+        ("note", &loaded.ignored),
+    ] {
+        text.extend(lines.iter().map(|line| format!("{kind}: {line}\n")));
+    }
+    text.push_str("kuryr would start with this configuration\n");
+    print(&text)
+}
+
+fn serve(command_line: config::CommandLine) -> ExitCode {
     let environment = environment();
     let filter = environment.get("KURYR_LOG").cloned();
     let loaded = match config::load(command_line, environment, Path::new("/")) {
@@ -82,6 +119,19 @@ fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
+}
+
+/// What was asked for, to whoever asked. A reader that stops early is no failure.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            say(&format!(
+                "kuryr: could not write to the standard output: {error}"
+            ));
+            ExitCode::FAILURE
+        }
+        Ok(()) | Err(_) => ExitCode::SUCCESS,
+    }
 }
 
 /// To whoever started us, before there is a log.

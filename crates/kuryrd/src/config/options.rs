@@ -16,7 +16,6 @@ pub(crate) struct Declared {
     /// A variable that is read when `OS_<GROUP>__<OPTION>` is not set.
     pub(crate) variable: Option<&'static str>,
     /// One or more sentences for the sample file.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for a sample file, to come"))]
     pub(crate) doc: &'static str,
 }
 

@@ -84,3 +84,54 @@ fn a_danger_is_told_on_the_standard_error_too_where_the_log_is_a_file() {
     let of_error = |line: &str| line.contains(" ERROR ") && line.contains(expected);
     assert!(logged.lines().any(of_error), "{logged}");
 }
+
+#[test]
+fn the_sample_is_a_configuration_that_starts() {
+    let sample = program().args(["config", "sample"]).output().unwrap();
+    assert!(sample.status.success());
+    let text = String::from_utf8(sample.stdout).unwrap();
+    assert!(text.contains("[DEFAULT]") && text.contains("[neutron]"));
+    // With every default taken at its word, too; what has none stays out.
+    let defaults: String = text
+        .lines()
+        .filter(|line| !line.starts_with("# "))
+        .filter(|line| !line.ends_with(" ="))
+        .map(|line| format!("{}\n", line.strip_prefix('#').unwrap_or(line)))
+        .collect();
+    assert!(defaults.contains("\nenable_dhcp = True\n"), "{defaults}");
+    let place = Place::new();
+    for text in [text, defaults] {
+        let file = place.path("sample.conf");
+        std::fs::write(&file, text).unwrap();
+        let mut check = program();
+        check.args(["config", "check"]).arg(&file);
+        let (code, said) = run(check);
+        assert_eq!(code, Some(0), "{said}");
+    }
+}
+
+#[test]
+fn a_file_is_checked_without_starting() {
+    let place = Place::new();
+    let file = place.path("wrong.conf");
+    std::fs::write(&file, "[DEFAULT]\ndebug = perhaps\nno_such = 1\n").unwrap();
+    let check = |file: &std::path::Path| {
+        let mut check = program();
+        check.args(["config", "check"]).arg(file);
+        check.output().unwrap()
+    };
+    let wrong = check(&file);
+    assert_eq!(wrong.status.code(), Some(78));
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    assert!(
+        said.contains("wrong.conf:2: [DEFAULT] debug: `perhaps`"),
+        "{said}"
+    );
+    std::fs::write(&file, "[DEFAULT]\nhots = 1\nverbose = 1\n").unwrap();
+    let right = check(&file);
+    assert_eq!(right.status.code(), Some(0));
+    let said = String::from_utf8(right.stdout).unwrap();
+    for expected in ["read ", "warning: ", "hots", "note: ", "would start"] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+}
