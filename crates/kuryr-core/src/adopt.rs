@@ -3,10 +3,13 @@
 //! Which one it is stands in the journal and not in Neutron: a network has room for 50 tags, and
 //! any number of hosts may share it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use neutron_api::{Network, NetworkId as NeutronNetworkId, Subnet, SubnetId, SubnetPool};
+use neutron_api::{
+    IpVersion, Network, NetworkId as NeutronNetworkId, Subnet, SubnetId, SubnetPool,
+};
 use neutron_client::{Filter, Neutron};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -18,6 +21,8 @@ use crate::error::{Error, told};
 use crate::journal::Journal;
 use crate::kuryr::Kuryr;
 use crate::lease::{Lease, Source};
+use crate::options::{Named, Wishes};
+use crate::pool::{candidates, named_subnet};
 use crate::view::Net;
 
 /// A container network that is somebody else's Neutron network.
@@ -103,49 +108,38 @@ impl Adoption {
     }
 }
 
-/// Which of Neutron's networks the user wants.
-#[derive(Clone, Debug)]
-pub(crate) enum Wanted {
-    Id(NeutronNetworkId),
-    Name(String),
-}
-
-const BY_ID: &str = "neutron.net.uuid";
-const BY_NAME: &str = "neutron.net.name";
-/// The prefix of options that are for us.
-const OURS: &str = "neutron.";
-
-/// The network that the options name, if they name one.
-pub(crate) fn wanted(options: &BTreeMap<String, String>) -> Result<Option<Wanted>, Error> {
-    let known = [BY_ID, BY_NAME, "neutron.net.shared"];
-    if let Some(option) = options
-        .keys()
-        .find(|key| key.starts_with(OURS) && !known.contains(&key.as_str()))
-    {
-        return Err(Error::UnknownOption {
-            option: option.clone(),
-            known: vec![BY_ID, BY_NAME],
-        });
-    }
-    match (options.get(BY_ID), options.get(BY_NAME)) {
-        (Some(id), _) => id
-            .parse()
-            .map(|id| Some(Wanted::Id(id)))
-            .map_err(|_| Error::BadOption {
-                option: BY_ID,
-                value: id.clone(),
-                expected: "a UUID",
-            }),
-        (None, Some(name)) => Ok(Some(Wanted::Name(name.clone()))),
-        (None, None) => Ok(None),
-    }
-}
-
 impl Kuryr {
+    /// The network that is there and that the user names, by itself or by its subnets.
+    pub(crate) async fn named_network(
+        &self,
+        neutron: &Neutron,
+        wishes: &Wishes,
+        leases: &[Option<(PoolId, Lease)>],
+    ) -> Result<Option<Network>, Error> {
+        if let Some(named) = &wishes.network {
+            return existing(neutron, named).await.map(Some);
+        }
+        let of_leases = leases
+            .iter()
+            .flatten()
+            .filter_map(|(_, lease)| lease.subnet);
+        let mut id = of_leases.map(|subnet| subnet.network).next();
+        for version in [IpVersion::V4, IpVersion::V6] {
+            if let (None, Some(named)) = (id, &wishes.of_version(version).subnet) {
+                id = Some(named_subnet(neutron, named).await?.network_id);
+            }
+        }
+        match id {
+            Some(id) => existing(neutron, &Named::Id(id)).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Makes a container network of a network that is there.
     pub(crate) async fn adopt_network(
         &self,
-        wanted: Wanted,
+        network: Network,
+        wishes: &Wishes,
         new: &NewNetwork,
         leases: &[Option<(PoolId, Lease)>],
         by: Instant,
@@ -153,8 +147,13 @@ impl Kuryr {
         if self.adoptions.get(&new.id).is_some() {
             return Ok(());
         }
+        if let Some(asked) = wishes.shared
+            && asked != network.shared
+        {
+            let network = network.id;
+            return Err(Error::OtherSharing { network, asked });
+        }
         let neutron = self.neutron.by(by);
-        let network = existing(&neutron, &wanted).await?;
         let act = || told(format!("look up the subnets of network {}", network.id));
         let filter = Filter::new().with("network_id", network.id);
         let subnets = neutron.list::<Subnet>(&filter).await.map_err(act())?;
@@ -164,7 +163,12 @@ impl Kuryr {
             pools: Vec::new(),
         };
         for (range, lease) in new.ranges.iter().zip(leases) {
-            let subnet = subnet_of(&network, &subnets, range)?;
+            let version = IpVersion::of(range.cidr.addr());
+            if let Some(named) = &wishes.of_version(version).subnet {
+                check_named(&network, range, &named_subnet(&neutron, named).await?)?;
+            }
+            let guessed = lease.as_ref().and_then(|(_, lease)| lease.guessed_gateway);
+            let subnet = subnet_of(&network, &subnets, range, guessed)?;
             let Some((
                 id,
                 Lease {
@@ -201,33 +205,49 @@ impl Kuryr {
     }
 }
 
-async fn existing(neutron: &Neutron, wanted: &Wanted) -> Result<Network, Error> {
-    let (what, found) = match wanted {
-        Wanted::Id(id) => (
-            id.to_string(),
-            neutron.find::<Network>(*id).await.map(Vec::from_iter),
-        ),
-        Wanted::Name(name) => (
-            name.clone(),
-            neutron.list(&Filter::new().with("name", name)).await,
-        ),
+async fn existing(neutron: &Neutron, wanted: &Named<NeutronNetworkId>) -> Result<Network, Error> {
+    let act = told(format!("look up Neutron network {wanted}"));
+    let found = match wanted {
+        Named::Id(id) => neutron.find::<Network>(*id).await.map(Vec::from_iter),
+        Named::Name(name) => neutron.list(&Filter::new().with("name", name)).await,
     };
-    let found = found.map_err(told(format!("look up Neutron network {what}")))?;
-    match <[Network; 1]>::try_from(found) {
+    match <[Network; 1]>::try_from(found.map_err(act)?) {
         Ok([network]) => Ok(network),
-        Err(found) if found.is_empty() => Err(Error::NoSuchNetwork(what)),
+        Err(found) if found.is_empty() => Err(Error::NoSuchNetwork(wanted.to_string())),
         Err(found) => Err(Error::Ambiguous {
-            what: format!("Neutron network {what}"),
-            candidates: found.iter().map(|network| network.id.to_string()).collect(),
+            what: format!("Neutron network {wanted}"),
+            candidates: candidates(&found),
         }),
     }
 }
 
-/// The subnet that has just this range.
+/// Whether a subnet that the user names is the one that the range means.
+fn check_named(network: &Network, range: &Range, named: &Subnet) -> Result<(), Error> {
+    if named.network_id != network.id {
+        return Err(Error::SubnetElsewhere {
+            subnet: named.id,
+            on: named.network_id,
+            asked: network.id,
+        });
+    }
+    if named.cidr != range.cidr {
+        return Err(Error::OtherRange {
+            subnet: named.id,
+            has: named.cidr,
+            asked: range.cidr,
+        });
+    }
+    Ok(())
+}
+
+/// The subnet that has just this range: a network has one at most.
+///
+/// A gateway that we made up ourselves, before we knew which network it would be, is no matter.
 fn subnet_of<'a>(
     network: &Network,
     subnets: &'a [Subnet],
     range: &Range,
+    guessed_gateway: Option<IpAddr>,
 ) -> Result<&'a Subnet, Error> {
     let subnet = subnets.iter().find(|subnet| subnet.cidr == range.cidr);
     let subnet = subnet.ok_or_else(|| Error::NoSuchRange {
@@ -236,12 +256,17 @@ fn subnet_of<'a>(
         has: subnets.iter().map(|subnet| subnet.cidr).collect(),
     })?;
     match (range.gateway, subnet.gateway_ip) {
-        (Some(wanted), Some(gateway)) if wanted != gateway => Err(Error::OtherGateway {
+        (None, _) => Ok(subnet),
+        (wanted, has) if wanted == has || wanted == guessed_gateway => Ok(subnet),
+        (Some(wanted), Some(gateway)) => Err(Error::OtherGateway {
             wanted,
             gateway,
             range: range.cidr,
         }),
-        _ => Ok(subnet),
+        (Some(wanted), None) => Err(Error::NoGateway {
+            wanted,
+            range: range.cidr,
+        }),
     }
 }
 

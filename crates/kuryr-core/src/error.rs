@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use ipnet::IpNet;
-use neutron_api::{IpVersion, NetworkId as NeutronNetworkId, Port, PortId};
+use neutron_api::{IpVersion, NetworkId as NeutronNetworkId, Port, PortId, SubnetId, SubnetPoolId};
 
 use crate::ask::{EndpointId, NetworkId, PoolId};
 use crate::journal::JournalError;
@@ -136,11 +136,79 @@ pub enum Error {
     },
     /// A network that was there before can't be used without saying with which subnets.
     #[error(
-        "to use Neutron network {network}, give the range of one of its subnets as --subnet, and --ipam-driver with Kuryr's name"
+        "to use Neutron network {network}, give the range of one of its subnets as --subnet, or the subnet as --ipam-opt neutron.subnet.uuid=…, and --ipam-driver with Kuryr's name"
     )]
     AdoptionNeedsSubnet {
         /// The network.
         network: NeutronNetworkId,
+    },
+    /// The subnet that the user names does not exist.
+    #[error("Neutron has no subnet {0}, or not for this project: look at openstack subnet list")]
+    NoSuchSubnet(String),
+    /// The subnet pool that the user names does not exist.
+    #[error(
+        "Neutron has no subnet pool {0}, or not for this project: look at openstack subnet pool list"
+    )]
+    NoSuchPool(String),
+    /// The subnet that the user names has another range.
+    #[error("subnet {subnet} has the range {has}, not {asked}: give --subnet {has}, or none")]
+    OtherRange {
+        /// The subnet.
+        subnet: SubnetId,
+        /// Its range.
+        has: IpNet,
+        /// What was asked for.
+        asked: IpNet,
+    },
+    /// The subnet that the user names is on another network than the one that the user names.
+    #[error("subnet {subnet} is on Neutron network {on}, not on {asked}")]
+    SubnetElsewhere {
+        /// The subnet.
+        subnet: SubnetId,
+        /// Its network.
+        on: NeutronNetworkId,
+        /// The network that was asked for.
+        asked: NeutronNetworkId,
+    },
+    /// A gateway was asked for where there is none.
+    #[error("{wanted} is not the gateway of {range}: that subnet has none")]
+    NoGateway {
+        /// What was asked for.
+        wanted: IpAddr,
+        /// The range.
+        range: IpNet,
+    },
+    /// The network is shared, or is not, and the user says otherwise.
+    #[error("neutron.net.shared says {asked}, and of Neutron network {network} it is {}", !*asked)]
+    OtherSharing {
+        /// The network.
+        network: NeutronNetworkId,
+        /// What the user says.
+        asked: bool,
+    },
+    /// The range was taken from another subnet pool than the one that the user names.
+    #[error(
+        "the range was taken from subnet pool {taken}, not from {asked}: give the pool as --ipam-opt too, where ranges are asked for"
+    )]
+    OtherPool {
+        /// The pool that it was taken from.
+        taken: SubnetPoolId,
+        /// The pool that was asked for.
+        asked: SubnetPoolId,
+    },
+    /// A network is not removed, because other container networks are on it.
+    #[error("Neutron network {network} is left, as other container networks use its subnets; their subnet pools: {}", .pools.join(", "))]
+    NetworkShared {
+        /// The network.
+        network: NeutronNetworkId,
+        /// The pools by which the others know the subnets.
+        pools: Vec<String>,
+    },
+    /// An option belongs elsewhere.
+    #[error("option {option} belongs in -o, not in --ipam-opt")]
+    MisplacedOption {
+        /// The option.
+        option: &'static str,
     },
     /// An option is not one that we know.
     #[error("option {option} is not supported (supported: {})", .known.join(", "))]
@@ -308,12 +376,21 @@ impl Error {
             | Self::NoSuchNetwork(_)
             | Self::NoSuchRange { .. }
             | Self::AdoptionNeedsSubnet { .. }
+            | Self::NoSuchSubnet(_)
+            | Self::NoSuchPool(_)
+            | Self::OtherRange { .. }
+            | Self::SubnetElsewhere { .. }
+            | Self::NoGateway { .. }
+            | Self::OtherSharing { .. }
+            | Self::OtherPool { .. }
+            | Self::MisplacedOption { .. }
             | Self::UnknownOption { .. }
             | Self::BadOption { .. }
             | Self::NoAddressGiven(_) => Kind::Invalid,
             Self::Ambiguous { .. }
             | Self::OtherRanges { .. }
             | Self::NetworkInUse { .. }
+            | Self::NetworkShared { .. }
             | Self::AddressInUse { .. } => Kind::Conflict,
             Self::Busy { .. } | Self::NotWired { .. } => Kind::Unavailable,
             Self::Neutron { source, .. } if source.is_passing() => Kind::Unavailable,

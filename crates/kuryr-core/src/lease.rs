@@ -32,8 +32,22 @@ pub(crate) struct Lease {
     /// The part of it that containers are to have addresses from.
     pub(crate) part: Option<IpNet>,
     pub(crate) source: Source,
+    /// The subnet that there is already, if the user names one.
+    #[serde(default)]
+    pub(crate) subnet: Option<TheirSubnet>,
+    /// The gateway, if we chose it and not the user.
+    #[serde(default)]
+    pub(crate) guessed_gateway: Option<IpAddr>,
     /// Addresses that were asked for before the network was.
     pub(crate) reserved: Vec<IpAddr>,
+}
+
+/// A subnet that was there before us.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) struct TheirSubnet {
+    pub(crate) id: SubnetId,
+    pub(crate) network: NeutronNetworkId,
+    pub(crate) gateway: Option<IpAddr>,
 }
 
 /// What holds a range in Neutron.
@@ -41,7 +55,7 @@ pub(crate) struct Lease {
 pub(crate) enum Source {
     /// A subnet pool that we made for the user's range.
     OwnPool(MadePool),
-    /// A subnet of a default pool, on a network that waits for its container network.
+    /// A subnet of a default pool, or of one that the user names, on a network that waits for its container network.
     DefaultPool {
         pool: SubnetPoolId,
         network: NeutronNetworkId,
@@ -135,7 +149,11 @@ impl Leases {
         let Some(lease) = open.get_mut(pool.as_str()) else {
             return Ok(None);
         };
-        let address = address.unwrap_or_else(|| lease.gateway());
+        let address = address.unwrap_or_else(|| {
+            let gateway = lease.gateway();
+            lease.guessed_gateway = Some(gateway);
+            gateway
+        });
         let outside = || Error::OutsideRange {
             address,
             range: lease.cidr,

@@ -17,6 +17,7 @@ mod kuryr;
 mod lease;
 mod names;
 mod network;
+mod options;
 mod pool;
 mod range;
 mod view;

@@ -56,7 +56,14 @@ pub(crate) fn port_tags(id: &EndpointId) -> Vec<String> {
     tags
 }
 
-/// The container network that a network's tags tie it to.
+/// Whether a network's tags tie it to a container network.
+///
+/// Python's daemon puts the tags of several container networks on one network.
+pub(crate) fn is_of(tags: &[String], id: &NetworkId) -> bool {
+    network_tags(id).iter().all(|tag| tags.contains(tag))
+}
+
+/// The container network that a network's tags tie it to; of several, one.
 pub(crate) fn network_of(tags: &[String]) -> Option<NetworkId> {
     let half = |label: &str| {
         tags.iter()

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use http::StatusCode;
 use neutron_api::{
     IpVersion, Network, NetworkChange, NewNetwork as NewNeutronNetwork, NewSubnet, Port, Subnet,
-    SubnetChange,
+    SubnetChange, SubnetPool,
 };
 use neutron_client::{Filter, Neutron};
 use tokio::time::Instant;
 
-use crate::adopt;
 use crate::ask::{NetworkId, NewNetwork, PoolId, Range};
 use crate::debt::{Debt, made_pools, named};
 use crate::error::{Error, Kind, told};
 use crate::kuryr::Kuryr;
 use crate::lease::{Lease, Source};
 use crate::names;
+use crate::options::Wishes;
 use crate::range::allocation_pools;
 use crate::view::Net;
 
@@ -28,13 +28,13 @@ impl Kuryr {
     pub async fn create_network(&self, new: NewNetwork, by: Instant) -> Result<(), Error> {
         let _turn = self.network_turns.turn(&new.id, by).await?;
         let neutron = self.neutron.by(by);
-        let wanted = adopt::wanted(&new.options)?;
+        let wishes = Wishes::of_network(&new.options)?;
         // What goes because an earlier attempt has failed must not take this one's network with it.
         let left = names::network_description(&new.id);
         let of_earlier = |debt: &Debt| matches!(debt, Debt::DeleteStrayNetwork { description, .. } if *description == left);
         self.debts.settled(by, of_earlier).await;
         self.debts.forgive(by, of_earlier).await;
-        if wanted.is_none()
+        if wishes.network.is_none()
             && let Some(net) = self.left_of_earlier_attempt(&neutron, &new.id, by).await?
         {
             return same_ranges(&net, &new);
@@ -52,13 +52,16 @@ impl Kuryr {
                 return Err(Error::UnknownPool(pool.clone()));
             }
         }
-        if let Some(wanted) = wanted {
-            self.adopt_network(wanted, &new, &leases, by).await?;
+        let named = self.named_network(&neutron, &wishes, &leases).await?;
+        if let Some(network) = named {
+            self.adopt_network(network, &wishes, &new, &leases, by)
+                .await?;
             for (pool, _) in leases.iter().flatten() {
                 self.leases.remove(pool);
             }
             return Ok(());
         }
+        self.check_pools(&neutron, &wishes, &new, &leases).await?;
         let mut undo = Vec::new();
         match self.make_network(&neutron, &new, &leases, &mut undo).await {
             Ok(net) => {
@@ -115,6 +118,14 @@ impl Kuryr {
         let neutron = self.neutron.by(by);
         // Containers that have just gone may still have their ports.
         self.debts.addresses_freed(net.id, None, by).await;
+        // Another host, or another network of this one, may be on it without any container now.
+        let others = self.pools_of_others(&neutron, &net).await;
+        if let Ok(pools) = others
+            && !pools.is_empty()
+        {
+            let network = net.id;
+            return Err(Error::NetworkShared { network, pools });
+        }
         let pools = made_pools(&net.subnets, &self.settings.subnet_pool_prefix);
         match neutron.delete::<Network>(net.id).await {
             Ok(_) => {
@@ -164,7 +175,7 @@ impl Kuryr {
         let networks = neutron.list::<Network>(&filter).await.map_err(look_up())?;
         if networks
             .iter()
-            .any(|network| names::network_of(&network.tags).as_ref() == Some(id))
+            .any(|network| names::is_of(&network.tags, id))
         {
             return self.find_network(id, by).await;
         }
@@ -183,6 +194,48 @@ impl Kuryr {
             }
         }
         Ok(None)
+    }
+
+    /// Whether each range is of the subnet pool that the user names.
+    async fn check_pools(
+        &self,
+        neutron: &Neutron,
+        wishes: &Wishes,
+        new: &NewNetwork,
+        leases: &[Option<(PoolId, Lease)>],
+    ) -> Result<(), Error> {
+        for (range, lease) in new.ranges.iter().zip(leases) {
+            let version = IpVersion::of(range.cidr.addr());
+            let Some(named) = &wishes.of_version(version).pool else {
+                continue;
+            };
+            let asked = self.named_pool(neutron, named, version).await?.id;
+            let taken = match lease.as_ref().map(|(_, lease)| &lease.source) {
+                Some(Source::DefaultPool { pool, .. }) => *pool,
+                Some(Source::OwnPool(pool)) => pool.id,
+                None => continue,
+            };
+            if taken != asked {
+                return Err(Error::OtherPool { taken, asked });
+            }
+        }
+        Ok(())
+    }
+
+    /// The subnet pools by which other container networks know a network's subnets.
+    async fn pools_of_others(
+        &self,
+        neutron: &Neutron,
+        net: &Net,
+    ) -> Result<Vec<String>, neutron_client::Error> {
+        let ids: Vec<String> = net.subnets.iter().map(|s| s.id.to_string()).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let filter = Filter::new().with("tags-any", ids.join(","));
+        let pools = neutron.list::<SubnetPool>(&filter).await?;
+        let shown = |pool: &SubnetPool| format!("{} ({})", pool.id, pool.name);
+        Ok(pools.iter().map(shown).collect())
     }
 
     async fn make_network(

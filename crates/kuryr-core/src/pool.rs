@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use neutron_api::{IpVersion, Network, NewNetwork, NewSubnet, NewSubnetPool, Subnet, SubnetPool};
+use neutron_api::{
+    IpVersion, Network, NewNetwork, NewSubnet, NewSubnetPool, Resource, Subnet, SubnetId,
+    SubnetPool, SubnetPoolId,
+};
 use neutron_client::{Filter, Neutron};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -12,8 +15,9 @@ use crate::ask::{Gateway, Pool, PoolId, PoolRequest};
 use crate::debt::{Debt, MadePool, named};
 use crate::error::{Error, told};
 use crate::kuryr::Kuryr;
-use crate::lease::{LIFE, Lease, Source};
+use crate::lease::{LIFE, Lease, Source, TheirSubnet};
 use crate::names;
+use crate::options::{Named, Wishes};
 
 impl Kuryr {
     /// Sets a range of addresses aside for a network that is going to be made.
@@ -24,15 +28,41 @@ impl Kuryr {
     /// The range does not fit the request, no default subnet pool exists, or Neutron's refusal.
     pub async fn request_pool(&self, ask: PoolRequest, by: Instant) -> Result<Pool, Error> {
         let neutron = self.neutron.by(by);
-        let (id, lease) = match ask.cidr {
-            Some(cidr) => {
-                let (cidr, part) = checked(&ask, cidr)?;
+        let wishes = Wishes::of_pool(&ask.options)?;
+        let wish = wishes.of_version(ask.version);
+        let theirs = match &wish.subnet {
+            Some(named) => Some(named_subnet(&neutron, named).await?),
+            None => None,
+        };
+        if let (Some(subnet), Some(asked)) = (&theirs, ask.cidr)
+            && subnet.cidr != asked.trunc()
+        {
+            let (subnet, has) = (subnet.id, subnet.cidr);
+            return Err(Error::OtherRange { subnet, has, asked });
+        }
+        let range = theirs.as_ref().map(|subnet| subnet.cidr).or(ask.cidr);
+        let range = range.map(|cidr| checked(&ask, cidr)).transpose()?;
+        let (id, lease) = match (range, &wish.pool) {
+            (_, Some(named)) if theirs.is_none() => {
+                let pool = self.named_pool(&neutron, named, ask.version).await?;
+                self.range_of_pool(&neutron, &pool, range).await?
+            }
+            (Some((cidr, part)), _) => {
                 // One at a time for a range: the network that follows is told by its range alone.
                 let _turn = self.ranges.turn(&cidr, by).await?;
                 self.leases.free(cidr, by).await?;
-                self.pool_of_range(&neutron, cidr, part).await?
+                let (id, mut lease) = self.pool_of_range(&neutron, cidr, part).await?;
+                lease.subnet = theirs.map(|subnet| TheirSubnet {
+                    id: subnet.id,
+                    network: subnet.network_id,
+                    gateway: subnet.gateway_ip,
+                });
+                (id, lease)
             }
-            None => self.range_of_default_pool(&neutron, ask.version).await?,
+            (None, _) => {
+                let pool = self.default_pool(&neutron, ask.version).await?;
+                self.range_of_pool(&neutron, &pool, None).await?
+            }
         };
         let cidr = lease.cidr;
         self.leases.insert(&id, lease);
@@ -74,18 +104,19 @@ impl Kuryr {
         wanted: Option<IpAddr>,
         by: Instant,
     ) -> Result<Gateway, Error> {
+        if let Some(lease) = self.leases.get(pool)
+            && let Some(subnet) = lease.subnet
+        {
+            return gateway_of(lease.cidr, subnet.gateway, wanted);
+        }
         if let Some(reserved) = self.leases.reserve(pool, wanted)? {
             return Ok(Gateway::At(reserved));
         }
         let (_, subnet) = self.network_of_pool(pool, by).await?;
-        match (subnet.gateway_ip, wanted) {
-            (Some(gateway), Some(wanted)) if gateway != wanted => Err(Error::OtherGateway {
-                wanted,
-                gateway,
-                range: subnet.cidr,
-            }),
-            (Some(gateway), _) => Ok(Gateway::At(in_range(gateway, subnet.cidr)?)),
-            (None, _) => Ok(Gateway::None(subnet.ip_version())),
+        match subnet.gateway_ip {
+            // A network that Docker knows has lost its gateway: that is no fault of the question.
+            None => Ok(Gateway::None(subnet.ip_version())),
+            gateway => gateway_of(subnet.cidr, gateway, wanted),
         }
     }
 
@@ -130,15 +161,16 @@ impl Kuryr {
         Ok((pool_id(pool.id)?, lease(cidr, part, Source::OwnPool(made))))
     }
 
-    /// Takes a range from the default subnet pool, onto a network that waits for its name.
+    /// Takes a range from a subnet pool, this one or any, onto a network that waits for its name.
     ///
     /// Neutron gives ranges to subnets only, and a subnet to a network only.
-    async fn range_of_default_pool(
+    async fn range_of_pool(
         &self,
         neutron: &Neutron,
-        version: IpVersion,
+        pool: &SubnetPool,
+        range: Option<(IpNet, Option<IpNet>)>,
     ) -> Result<(PoolId, Lease), Error> {
-        let pool = self.default_pool(neutron, version).await?;
+        let (cidr, part) = range.unzip();
         let act = || format!("take a range of subnet pool {} ({})", pool.name, pool.id);
         let waiting = NewNetwork {
             name: names::waiting_network(&Uuid::new_v4()),
@@ -165,7 +197,7 @@ impl Kuryr {
                 return Err(told(act())(error));
             }
         };
-        match self.subnet_of_pool(neutron, &network, &pool).await {
+        match self.subnet_of_pool(neutron, &network, pool, cidr).await {
             Ok(subnet) => {
                 let source = Source::DefaultPool {
                     pool: pool.id,
@@ -173,7 +205,10 @@ impl Kuryr {
                     subnet: subnet.id,
                     gateway: subnet.gateway_ip,
                 };
-                Ok((pool_id(subnet.id)?, lease(subnet.cidr, None, source)))
+                Ok((
+                    pool_id(subnet.id)?,
+                    lease(subnet.cidr, part.flatten(), source),
+                ))
             }
             Err(error) => {
                 let undo = Debt::DeleteNetwork {
@@ -191,13 +226,14 @@ impl Kuryr {
         neutron: &Neutron,
         network: &Network,
         pool: &SubnetPool,
+        cidr: Option<IpNet>,
     ) -> Result<Subnet, neutron_client::Error> {
         let new = NewSubnet {
             name: String::new(),
             description: String::new(),
             network_id: network.id,
             ip_version: pool.ip_version,
-            cidr: None,
+            cidr,
             subnetpool_id: Some(pool.id),
             gateway_ip: None,
             allocation_pools: None,
@@ -234,7 +270,33 @@ impl Kuryr {
             }),
             Err(pools) => Err(Error::Ambiguous {
                 what: format!("default subnet pool {name}"),
-                candidates: pools.iter().map(|pool| pool.id.to_string()).collect(),
+                candidates: candidates(&pools),
+            }),
+        }
+    }
+
+    /// The subnet pool that the user names.
+    pub(crate) async fn named_pool(
+        &self,
+        neutron: &Neutron,
+        named: &Named<SubnetPoolId>,
+        version: IpVersion,
+    ) -> Result<SubnetPool, Error> {
+        let act = told(format!("look up subnet pool {named}"));
+        let found = match named {
+            Named::Id(id) => neutron.find(*id).await.map(Vec::from_iter),
+            Named::Name(name) => neutron.list(&Filter::new().with("name", name)).await,
+        };
+        match <[SubnetPool; 1]>::try_from(found.map_err(act)?) {
+            Ok([pool]) if pool.ip_version == version => Ok(pool),
+            Ok([pool]) => Err(Error::DefaultPoolVersion {
+                name: pool.name,
+                version,
+            }),
+            Err(pools) if pools.is_empty() => Err(Error::NoSuchPool(named.to_string())),
+            Err(pools) => Err(Error::Ambiguous {
+                what: format!("subnet pool {named}"),
+                candidates: candidates(&pools),
             }),
         }
     }
@@ -258,6 +320,48 @@ impl Kuryr {
     }
 }
 
+/// The subnet that the user names.
+pub(crate) async fn named_subnet(
+    neutron: &Neutron,
+    named: &Named<SubnetId>,
+) -> Result<Subnet, Error> {
+    let act = told(format!("look up subnet {named}"));
+    let found = match named {
+        Named::Id(id) => neutron.find(*id).await.map(Vec::from_iter),
+        Named::Name(name) => neutron.list(&Filter::new().with("name", name)).await,
+    };
+    match <[Subnet; 1]>::try_from(found.map_err(act)?) {
+        Ok([subnet]) => Ok(subnet),
+        Err(subnets) if subnets.is_empty() => Err(Error::NoSuchSubnet(named.to_string())),
+        Err(subnets) => Err(Error::Ambiguous {
+            what: format!("subnet {named}"),
+            candidates: candidates(&subnets),
+        }),
+    }
+}
+
+/// Objects of one name, as a user tells them apart.
+pub(crate) fn candidates<R: Resource>(objects: &[R]) -> Vec<String> {
+    objects
+        .iter()
+        .map(|object| object.id().to_string())
+        .collect()
+}
+
+/// The gateway of a subnet that there is, if it is the one that is wanted.
+fn gateway_of(range: IpNet, has: Option<IpAddr>, wanted: Option<IpAddr>) -> Result<Gateway, Error> {
+    match (has, wanted) {
+        (Some(gateway), Some(wanted)) if gateway != wanted => Err(Error::OtherGateway {
+            wanted,
+            gateway,
+            range,
+        }),
+        (None, Some(wanted)) => Err(Error::NoGateway { wanted, range }),
+        (Some(gateway), _) => Ok(Gateway::At(in_range(gateway, range)?)),
+        (None, None) => Ok(Gateway::None(IpVersion::of(range.addr()))),
+    }
+}
+
 /// The range and the part of it that are asked for, if they go together.
 fn checked(ask: &PoolRequest, cidr: IpNet) -> Result<(IpNet, Option<IpNet>), Error> {
     let (cidr, part) = (cidr.trunc(), ask.part.map(|part| part.trunc()));
@@ -278,6 +382,8 @@ fn lease(cidr: IpNet, part: Option<IpNet>, source: Source) -> Lease {
         cidr,
         part,
         source,
+        subnet: None,
+        guessed_gateway: None,
         reserved: Vec::new(),
     }
 }

@@ -179,9 +179,8 @@ impl Kuryr {
             ))));
         }
         let filter = Filter::new().tagged(&names::network_tags(id));
-        // An identifier may be the beginning of another, as far as tags go.
         let mut networks = neutron.list::<Network>(&filter).await.map_err(act())?;
-        networks.retain(|network| names::network_of(&network.tags).as_ref() == Some(id));
+        networks.retain(|network| names::is_of(&network.tags, id));
         let network = match <[Network; 1]>::try_from(networks) {
             Ok([network]) => network,
             Err(networks) if networks.is_empty() => return Ok(None),

@@ -18,7 +18,7 @@ use crate::wire::{Done, Reply, Wire};
 use crate::{Front, Scope, Settings};
 
 pub(crate) use endpoint::{CreateEndpoint, EndpointRef};
-pub(crate) use network::{CreateNetwork, GwAllocCheck, NetworkRef};
+pub(crate) use network::{AllocateNetwork, CreateNetwork, GwAllocCheck, NetworkRef};
 
 use endpoint::{CreatedEndpoint, Information, Joined};
 use network::SkippedGateways;
@@ -61,8 +61,11 @@ async fn gw_alloc_check(Wire(ask): Wire<GwAllocCheck>) -> Wire<SkippedGateways> 
 }
 
 /// The manager of a swarm asks; each node is then sent a CreateNetwork, which does the work.
-async fn allocate_network(Wire(_): Wire<NetworkRef>) -> Wire<Allocated> {
-    Wire(Allocated::default())
+///
+/// What is answered here is all that the nodes learn of the user's options.
+async fn allocate_network(Wire(ask): Wire<AllocateNetwork>) -> Wire<Allocated> {
+    let options = ask.options;
+    Wire(Allocated { options })
 }
 
 async fn free_network(Wire(_): Wire<NetworkRef>) -> Wire<Done> {
@@ -161,7 +164,7 @@ struct Capabilities {
     gw_alloc_checker: bool,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Allocated {
     options: BTreeMap<String, String>,

@@ -63,7 +63,7 @@ async fn delete_network_of(
 ) -> Result<(), neutron_client::Error> {
     let filter = Filter::new().tagged(&names::network_tags(id));
     for network in neutron.list::<Network>(&filter).await? {
-        let ours = names::network_of(&network.tags).as_ref() == Some(id);
+        let ours = names::is_of(&network.tags, id);
         if !ours || names::is_existing(&network.tags) {
             continue;
         }

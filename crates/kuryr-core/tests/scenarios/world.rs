@@ -46,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) internal: bool,
     /// `-o`.
     pub(crate) options: Vec<(&'static str, String)>,
+    /// `--ipam-opt`.
+    pub(crate) ipam_options: Vec<(&'static str, String)>,
 }
 
 /// A network as Docker knows it.
@@ -142,7 +144,7 @@ impl World {
                 version,
                 cidr,
                 part,
-                options: BTreeMap::new(),
+                options: texts(&plan.ipam_options),
             };
             let pool = self.kuryr.request_pool(ask, soon()).await?;
             made.pools.push(pool.clone());
@@ -315,12 +317,13 @@ pub(crate) fn new_network(made: &Made, plan: &Plan) -> NewNetwork {
         id: made.id.clone(),
         ranges: made.pools.iter().zip(&made.gateways).map(range).collect(),
         internal: plan.internal,
-        options: plan
-            .options
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), value.clone()))
-            .collect(),
+        options: texts(&plan.options),
     }
+}
+
+fn texts(options: &[(&'static str, String)]) -> BTreeMap<String, String> {
+    let text = |(key, value): &(&'static str, String)| ((*key).to_owned(), value.clone());
+    options.iter().map(text).collect()
 }
 
 pub(crate) fn subnet(cidr: &'static str) -> Plan {

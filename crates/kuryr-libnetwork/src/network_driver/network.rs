@@ -14,6 +14,15 @@ pub(crate) struct NetworkRef {
     pub(crate) network_id: NetworkId,
 }
 
+/// Here the user's options stand by themselves.
+#[derive(Debug, Deserialize)]
+pub(crate) struct AllocateNetwork {
+    #[serde(rename = "NetworkID", deserialize_with = "text")]
+    _network_id: NetworkId,
+    #[serde(rename = "Options", default, deserialize_with = "options")]
+    pub(super) options: BTreeMap<String, String>,
+}
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct CreateNetwork {
     #[serde(rename = "NetworkID", deserialize_with = "text")]

@@ -13,7 +13,7 @@ use kuryr_core::{Journal, Kuryr};
 use kuryr_libnetwork::Settings;
 use kuryr_testkit::faulty::Faulty;
 use kuryr_testkit::notebook::Notebook;
-use neutron_api::{Network, Port, Resource, Subnet, SubnetPool};
+use neutron_api::{IpVersion, Network, NewNetwork, NewSubnet, Port, Resource, Subnet, SubnetPool};
 use neutron_client::{Failure, Filter, Neutron};
 use neutron_embedded::Embedded;
 use serde_json::Value;
@@ -108,6 +108,30 @@ impl World {
 
     pub(crate) async fn all<R: Resource>(&self) -> Vec<R> {
         self.neutron.list(&Filter::new()).await.unwrap()
+    }
+
+    /// A network with one subnet that somebody else has made.
+    pub(crate) async fn existing(&self, cidr: &str, gateway: Option<&str>) -> (Network, Subnet) {
+        let new = NewNetwork {
+            name: "theirs".into(),
+            admin_state_up: true,
+            ..NewNetwork::default()
+        };
+        let network = self.neutron.create(&new, &Filter::new()).await.unwrap();
+        let new = NewSubnet {
+            name: "theirs".into(),
+            description: String::new(),
+            network_id: network.id,
+            ip_version: IpVersion::V4,
+            cidr: Some(cidr.parse().unwrap()),
+            subnetpool_id: None,
+            gateway_ip: Some(gateway.map(|gateway| gateway.parse().unwrap())),
+            allocation_pools: None,
+            enable_dhcp: true,
+        };
+        let subnet = self.neutron.create(&new, &Filter::new()).await.unwrap();
+        let network = self.neutron.find(network.id).await.unwrap().unwrap();
+        (network, subnet)
     }
 
     /// Fails unless Neutron and the host are as they were at the beginning.
