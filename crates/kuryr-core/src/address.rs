@@ -336,6 +336,7 @@ impl Kuryr {
             admin_state_up: true,
             host_id: Some(self.settings.host.clone()),
             security_groups: None,
+            ..NewPort::default()
         };
         let identity = Filter::new().with("device_id", &device_id);
         let stray = |except| Debt::DeleteStrayPort { device_id, except };

@@ -259,6 +259,7 @@ impl Kuryr {
                 let change = NetworkChange {
                     name: Some(name.clone()),
                     description: Some(description.clone()),
+                    ..NetworkChange::default()
                 };
                 neutron.update(id, &change).await.map_err(make())?
             }
@@ -267,6 +268,7 @@ impl Kuryr {
                     name: name.clone(),
                     description: description.clone(),
                     admin_state_up: true,
+                    ..NewNeutronNetwork::default()
                 };
                 let made = neutron
                     .create_counted(&body, &named(&name, &description))

@@ -176,6 +176,7 @@ impl Kuryr {
             name: names::waiting_network(&Uuid::new_v4()),
             description: "waits for the container network that it is going to be".to_owned(),
             admin_state_up: true,
+            ..NewNetwork::default()
         };
         let stray = |except| Debt::DeleteStrayNetwork {
             name: waiting.name.clone(),

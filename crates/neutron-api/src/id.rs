@@ -42,10 +42,14 @@ macro_rules! ids {
 }
 
 ids! {
+    /// A floating IP.
+    FloatingIpId,
     /// A network.
     NetworkId,
     /// A port.
     PortId,
+    /// A QoS policy.
+    QosPolicyId,
     /// A security group.
     SecurityGroupId,
     /// A rule of a security group.
@@ -54,4 +58,6 @@ ids! {
     SubnetId,
     /// A subnet pool.
     SubnetPoolId,
+    /// A trunk.
+    TrunkId,
 }

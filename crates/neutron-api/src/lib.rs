@@ -4,28 +4,39 @@
 //! ordinary users) or that an old Neutron does not have is `None` or empty, never an error.
 //! Requests are written strictly: a field that is not set is not sent, so Neutron's defaults hold.
 
+mod agent;
 mod fault;
+mod floating_ip;
 mod id;
 mod mac;
 mod network;
 mod port;
 mod protocol;
+mod qos;
 mod security;
 mod subnet;
 mod subnet_pool;
+mod trunk;
 
+pub use agent::Agent;
 pub use fault::Fault;
-pub use id::{NetworkId, PortId, SecurityGroupId, SecurityGroupRuleId, SubnetId, SubnetPoolId};
+pub use floating_ip::{FloatingIp, PortForwarding};
+pub use id::{
+    FloatingIpId, NetworkId, PortId, QosPolicyId, SecurityGroupId, SecurityGroupRuleId, SubnetId,
+    SubnetPoolId, TrunkId,
+};
 pub use mac::{InvalidMacAddress, MacAddress};
 pub use network::{Network, NetworkChange, NewNetwork};
 pub use port::{AddressPair, FixedIp, NewPort, Port, PortChange, PortStatus, VifDetails, WantedIp};
 pub use protocol::{Protocol, UnknownProtocol};
+pub use qos::{NewQosPolicy, QosPolicy, QosPolicyChange};
 pub use security::{
     Direction, NewSecurityGroup, NewSecurityGroupRule, SecurityGroup, SecurityGroupChange,
     SecurityGroupRule,
 };
 pub use subnet::{AllocationPool, HostRoute, IpVersion, NewSubnet, Subnet, SubnetChange};
 pub use subnet_pool::{NewSubnetPool, SubnetPool, SubnetPoolChange};
+pub use trunk::{NewTrunk, Subport, Trunk, TrunkChange};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,8 +47,10 @@ pub trait Resource: Serialize + DeserializeOwned {
     type Id: std::fmt::Display + Copy + PartialEq + Send + Sync;
     /// The key that one object stands under in a body, such as `port`.
     const ONE: &'static str;
-    /// The key that a list stands under, and the path below `/v2.0/`, such as `ports`.
+    /// The key that a list stands under, and the last part of its path, such as `ports`.
     const MANY: &'static str;
+    /// What stands before that below `/v2.0/`, such as `qos/`: mostly nothing.
+    const FOLDER: &'static str = "";
     /// The fields that this type reads, to be asked for by name: lists are long, objects are wide.
     const FIELDS: &'static [&'static str];
     /// The object's identifier.
@@ -77,7 +90,9 @@ requests! {
     NewSubnet, SubnetChange => Subnet;
     NewSubnetPool, SubnetPoolChange => SubnetPool;
     NewPort, PortChange => Port;
+    NewQosPolicy, QosPolicyChange => QosPolicy;
     NewSecurityGroup, SecurityGroupChange => SecurityGroup;
+    NewTrunk, TrunkChange => Trunk;
 }
 
 impl Create for NewSecurityGroupRule {

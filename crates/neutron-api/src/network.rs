@@ -65,6 +65,9 @@ pub struct NewNetwork {
     pub description: String,
     /// Whether it forwards packets.
     pub admin_state_up: bool,
+    /// Whether other projects may use it; only administrators may say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
 }
 
 /// What to change in a network.
@@ -76,4 +79,7 @@ pub struct NetworkChange {
     /// A new description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Whether other projects may use it from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<bool>,
 }

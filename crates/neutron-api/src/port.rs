@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{MacAddress, NetworkId, PortId, Resource, SecurityGroupId, SubnetId};
+use crate::{MacAddress, NetworkId, PortId, QosPolicyId, Resource, SecurityGroupId, SubnetId};
 
 /// A place on a network: what a container's interface is plugged into.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -16,6 +16,9 @@ pub struct Port {
     /// Its name, not unique.
     #[serde(default)]
     pub name: String,
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
     /// The network that it is on.
     pub network_id: NetworkId,
     /// The project that it belongs to.
@@ -66,6 +69,14 @@ pub struct Port {
         skip_serializing_if = "Option::is_none"
     )]
     pub vnic_type: Option<String>,
+    /// What the host's side is told about it; not there if policy hides it from us.
+    #[serde(
+        default,
+        rename = "binding:profile",
+        deserialize_with = "none_as_empty",
+        skip_serializing_if = "Map::is_empty"
+    )]
+    pub binding_profile: Map<String, Value>,
     /// Its security groups.
     #[serde(default)]
     pub security_groups: Vec<SecurityGroupId>,
@@ -76,6 +87,13 @@ pub struct Port {
     /// `port-security` is, which means that it is.
     #[serde(default)]
     pub port_security_enabled: Option<bool>,
+    /// Its name in DNS; absent where the extension `dns-integration` is, and null where that is
+    /// listed and nothing does it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_name: Option<String>,
+    /// Its own QoS policy; absent where the extension `qos` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos_policy_id: Option<QosPolicyId>,
     /// Labels.
     #[serde(default)]
     pub tags: Vec<String>,
@@ -91,6 +109,7 @@ impl Resource for Port {
     const FIELDS: &'static [&'static str] = &[
         "id",
         "name",
+        "description",
         "network_id",
         "project_id",
         "mac_address",
@@ -103,15 +122,24 @@ impl Resource for Port {
         "binding:vif_type",
         "binding:vif_details",
         "binding:vnic_type",
+        "binding:profile",
         "security_groups",
         "allowed_address_pairs",
         "port_security_enabled",
+        "dns_name",
+        "qos_policy_id",
         "tags",
         "revision_number",
     ];
     fn id(&self) -> PortId {
         self.id
     }
+}
+
+fn none_as_empty<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Map<String, Value>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// An address that a port has.
@@ -182,6 +210,9 @@ pub struct NewPort {
     /// Its name.
     #[serde(default)]
     pub name: String,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
     /// The network that it is to be on; must be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_id: Option<NetworkId>,
@@ -209,6 +240,19 @@ pub struct NewPort {
     /// Its security groups; not sent means the project's default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_groups: Option<Vec<SecurityGroupId>>,
+    /// Addresses beside its own that it may send from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_address_pairs: Option<Vec<AddressPair>>,
+    /// Whether it is held to its addresses and its security groups; refused where the extension
+    /// `port-security` is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_security_enabled: Option<bool>,
+    /// Its QoS policy; refused where the extension `qos` is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos_policy_id: Option<QosPolicyId>,
+    /// Its name in DNS; refused where the extension `dns-integration` is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_name: Option<String>,
 }
 
 /// An address that a port is to have: any of a subnet, or this one.
@@ -261,6 +305,19 @@ pub struct PortChange {
     /// New security groups, all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_groups: Option<Vec<SecurityGroupId>>,
+    /// Addresses beside its own that it may send from, all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_address_pairs: Option<Vec<AddressPair>>,
+    /// Whether it is held to its addresses and its security groups; refused where the extension
+    /// `port-security` is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_security_enabled: Option<bool>,
+    /// Its QoS policy; refused where the extension `qos` is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos_policy_id: Option<QosPolicyId>,
+    /// Its name in DNS; refused where the extension `dns-integration` is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_name: Option<String>,
 }
 
 #[cfg(test)]
@@ -277,6 +334,23 @@ mod tests {
         }"#;
         let port: Port = serde_json::from_str(text).unwrap();
         assert_eq!((port.vif_type, port.status), (None, PortStatus::Unknown));
+    }
+
+    #[test]
+    fn a_binding_profile_is_read_where_there_is_one() {
+        let port = |profile: &str| -> Port {
+            let text = format!(
+                r#"{{
+                    "id": "00000000-0000-0000-0000-000000000001",
+                    "network_id": "00000000-0000-0000-0000-000000000002",
+                    "mac_address": "fa:16:3e:00:00:01",
+                    "binding:profile": {profile}
+                }}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        assert!(port("null").binding_profile.is_empty());
+        assert_eq!(port(r#"{"a": [1]}"#).binding_profile["a"][0], 1);
     }
 
     #[test]

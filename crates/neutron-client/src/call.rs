@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
-use neutron_api::{Change, Create, Resource};
+use neutron_api::{Change, Create, Resource, TrunkId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -18,15 +18,26 @@ pub(crate) struct Call {
     method: Method,
     uri: String,
     body: Bytes,
+    /// Only if the object has this revision.
+    revision: Option<u64>,
 }
 
 impl Call {
     pub(crate) fn create<C: Create>(new: &C, act: &Act) -> Result<Self, Error> {
         let uri = format!("/v2.0/{}", path::<C::Made>());
+        let body = body(C::Made::ONE, new, act)?;
         Ok(Self {
-            method: Method::POST,
-            uri,
-            body: body(C::Made::ONE, new, act)?,
+            body,
+            ..Self::bare(Method::POST, uri)
+        })
+    }
+
+    pub(crate) fn create_all<C: Create>(new: &[C], act: &Act) -> Result<Self, Error> {
+        let uri = format!("/v2.0/{}", path::<C::Made>());
+        let body = body(C::Made::MANY, &new, act)?;
+        Ok(Self {
+            body,
+            ..Self::bare(Method::POST, uri)
         })
     }
 
@@ -49,13 +60,15 @@ impl Call {
     pub(crate) fn update<C: Change>(
         id: <C::Changed as Resource>::Id,
         change: &C,
+        revision: Option<u64>,
         act: &Act,
     ) -> Result<Self, Error> {
         let uri = format!("/v2.0/{}/{id}", path::<C::Changed>());
+        let body = body(C::Changed::ONE, change, act)?;
         Ok(Self {
-            method: Method::PUT,
-            uri,
-            body: body(C::Changed::ONE, change, act)?,
+            body,
+            revision,
+            ..Self::bare(Method::PUT, uri)
         })
     }
 
@@ -66,10 +79,31 @@ impl Call {
     pub(crate) fn replace_tags<R: Resource>(id: R::Id, tags: &[String]) -> Self {
         let uri = format!("/v2.0/{}/{id}/tags", path::<R>());
         Self {
-            method: Method::PUT,
-            uri,
             body: json!({ "tags": tags }).to_string().into(),
+            ..Self::bare(Method::PUT, uri)
         }
+    }
+
+    pub(crate) fn remove_tag<R: Resource>(id: R::Id, tag: &str) -> Self {
+        Self::bare(
+            Method::DELETE,
+            format!("/v2.0/{}/{id}/tags/{tag}", path::<R>()),
+        )
+    }
+
+    /// `verb` is `add_subports` or `remove_subports`.
+    pub(crate) fn subports(
+        trunk: TrunkId,
+        verb: &str,
+        subports: &impl Serialize,
+        act: &Act,
+    ) -> Result<Self, Error> {
+        let uri = format!("/v2.0/trunks/{trunk}/{verb}");
+        let body = body("sub_ports", subports, act)?;
+        Ok(Self {
+            body,
+            ..Self::bare(Method::PUT, uri)
+        })
     }
 
     pub(crate) fn extensions() -> Self {
@@ -81,15 +115,23 @@ impl Call {
             method,
             uri,
             body: Bytes::new(),
+            revision: None,
         }
     }
 
     pub(crate) fn request(&self, act: &Act) -> Result<Request<Bytes>, Error> {
-        Request::builder()
+        let request = Request::builder()
             .method(self.method.clone())
             .uri(&self.uri)
             .header(header::ACCEPT, JSON)
-            .header(header::CONTENT_TYPE, JSON)
+            .header(header::CONTENT_TYPE, JSON);
+        let request = match self.revision {
+            Some(revision) => {
+                request.header(header::IF_MATCH, format!("revision_number={revision}"))
+            }
+            None => request,
+        };
+        request
             .body(self.body.clone())
             .map_err(|source| Error::unwritable(act, source))
     }
@@ -99,7 +141,7 @@ const JSON: &str = "application/json";
 
 /// Neutron writes `security_groups` in bodies and `security-groups` in paths.
 fn path<R: Resource>() -> String {
-    R::MANY.replace('_', "-")
+    format!("{}{}", R::FOLDER, R::MANY.replace('_', "-"))
 }
 
 fn body(key: &str, value: &impl Serialize, act: &Act) -> Result<Bytes, Error> {

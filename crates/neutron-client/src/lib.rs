@@ -8,6 +8,7 @@ mod call;
 mod error;
 mod filter;
 mod retry;
+mod trunk;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -111,6 +112,17 @@ impl Neutron {
         }
     }
 
+    /// Makes several objects in one request: all or none. Asked once, as nothing tells whether a
+    /// request whose reply was lost has been carried out.
+    ///
+    /// # Errors
+    /// Neutron's refusal, or what kept the reply from us.
+    pub async fn create_all<C: Create>(&self, new: &[C]) -> Result<Vec<C::Made>, Error> {
+        let act = Act::new("create", format!("{} {}", new.len(), spaced(C::Made::MANY)));
+        let reply = self.once(&act, &Call::create_all(new, &act)?).await?;
+        Ok(call::page(&act, &reply)?.objects)
+    }
+
     /// The object with this identifier; none if there is no such, or not for us.
     ///
     /// # Errors
@@ -153,8 +165,24 @@ impl Neutron {
         id: <C::Changed as Resource>::Id,
         change: &C,
     ) -> Result<C::Changed, Error> {
+        self.update_at(id, change, None).await
+    }
+
+    /// The same, only if the object still has this revision: nobody has changed it since it was
+    /// read. If somebody has, it is refused with status 412 (precondition failed); so is a repeated
+    /// request whose first reply was lost.
+    ///
+    /// # Errors
+    /// Neutron's refusal, or what kept the reply from us.
+    pub async fn update_at<C: Change>(
+        &self,
+        id: <C::Changed as Resource>::Id,
+        change: &C,
+        revision: Option<u64>,
+    ) -> Result<C::Changed, Error> {
         let act = Act::new("change", format!("{} {id}", spaced(C::Changed::ONE)));
-        let reply = self.repeat(&act, &Call::update(id, change, &act)?).await?;
+        let call = Call::update(id, change, revision, &act)?;
+        let reply = self.repeat(&act, &call).await?;
         call::one(&act, &reply)
     }
 
@@ -192,6 +220,20 @@ impl Neutron {
             .map(drop)
     }
 
+    /// Takes one tag from an object, whatever others do to its other tags at the same time.
+    ///
+    /// An object that has not this tag, or is gone, is a success.
+    ///
+    /// # Errors
+    /// Neutron's refusal, or what kept the reply from us.
+    pub async fn remove_tag<R: Resource>(&self, id: R::Id, tag: &str) -> Result<(), Error> {
+        let act = Act::new("take a tag from", format!("{} {id}", spaced(R::ONE)));
+        match self.repeat(&act, &Call::remove_tag::<R>(id, tag)).await {
+            Err(error) if !error.is_absence() => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// Whether Neutron has an extension. Asked once: extensions come with a new Neutron.
     ///
     /// # Errors
@@ -215,6 +257,8 @@ fn spaced(name: &str) -> String {
     match name {
         "subnetpool" => "subnet pool".to_owned(),
         "subnetpools" => "subnet pools".to_owned(),
+        "floatingip" => "floating IP".to_owned(),
+        "floatingips" => "floating IPs".to_owned(),
         other => other.replace('_', " "),
     }
 }

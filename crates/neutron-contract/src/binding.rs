@@ -1,7 +1,9 @@
 //! Promises about binding ports to hosts.
 
+use http::Method;
 use neutron_api::{MacAddress, Network, Port, PortChange};
 use neutron_client::{Error, Filter};
+use serde_json::Value;
 
 use crate::ground::{Ground, named, refusal, unique, unique_mac};
 
@@ -65,6 +67,47 @@ pub async fn unbinding_does_not_free_the_mac_at_once(ground: Ground) {
     let outcome = rebind(&ground, &port, Some(""), Some(unique_mac())).await;
     assert_eq!(refusal(outcome), named(409, "PortBound"));
     assert_eq!(ground.again(&port).await.host_id, Some(ground.host));
+}
+
+/// A port that is somebody else's is used for a while, and then what it was before.
+pub async fn a_port_that_is_unbound_again_is_what_it_was(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let mut new = ground.new_port(&network);
+    (new.device_id, new.device_owner) = (String::new(), String::new());
+    let port = ground.make(&new).await;
+    let before = whole(&ground, &port).await;
+    let usage = |host: &str, owner: &str, device: &str| PortChange {
+        host_id: Some(host.to_owned()),
+        device_owner: Some(owner.to_owned()),
+        device_id: Some(device.to_owned()),
+        ..PortChange::default()
+    };
+    let use_it = usage(&ground.host, "compute:kuryr", "device");
+    let outcome = ground
+        .neutron
+        .update_at(port.id, &use_it, port.revision_number)
+        .await;
+    assert_eq!(
+        outcome.expect("a bound port").vif_type.as_deref(),
+        Some("ovs")
+    );
+    let outcome = ground
+        .neutron
+        .update_at(port.id, &use_it, port.revision_number)
+        .await;
+    assert_eq!(refusal(outcome).0, 412);
+    let outcome = ground.neutron.update(port.id, &usage("", "", "")).await;
+    outcome.expect("an unbound port");
+    assert_eq!(whole(&ground, &port).await, before);
+}
+
+/// All fields but those that count and date changes.
+async fn whole(ground: &Ground, port: &Port) -> Value {
+    let path = format!("ports/{}", port.id);
+    let mut whole = ground.ask(Method::GET, &path, Value::Null).await.body["port"].take();
+    let fields = whole.as_object_mut().expect("a port");
+    fields.retain(|field, _| field != "revision_number" && field != "updated_at");
+    whole
 }
 
 /// One request makes a reserved port a container's.

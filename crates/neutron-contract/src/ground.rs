@@ -8,7 +8,7 @@ use http::{Method, Request, Response, StatusCode};
 use ipnet::IpNet;
 use neutron_api::{
     Create, IpVersion, MacAddress, Network, NewNetwork, NewPort, NewSubnet, NewSubnetPool, Port,
-    Resource, Subnet, SubnetPool,
+    QosPolicy, Resource, SecurityGroup, Subnet, SubnetPool, Trunk,
 };
 use neutron_client::{Error, Failure, Filter, Neutron};
 use serde_json::Value;
@@ -237,6 +237,31 @@ impl Ground {
         }
     }
 
+    /// The object that comes of a request with these attributes.
+    pub async fn made<R: Resource>(&self, path: &str, object: Value) -> R {
+        let reply = self.ask(Method::POST, path, body::<R>(object)).await;
+        assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
+        serde_json::from_value(reply.body[R::ONE].clone()).expect("an object")
+    }
+
+    /// That each of these is refused so, as an object like the first one but for what it says.
+    pub async fn refused<R: Resource>(
+        &self,
+        path: &str,
+        like: &Value,
+        refusals: &[(Value, u16, &str)],
+    ) {
+        for (other, status, fault) in refusals {
+            let mut object = like.clone();
+            for (key, value) in other.as_object().expect("attributes") {
+                object[key] = value.clone();
+            }
+            let reply = self.ask(Method::POST, path, body::<R>(object)).await;
+            let outcome = (reply.status.as_u16(), reply.fault());
+            assert_eq!(outcome, (*status, *fault), "{other}: {reply:?}");
+        }
+    }
+
     /// Gives an object these tags and no others.
     pub async fn tag<R: Resource>(&self, object: &R, tags: &[&str]) {
         let tags: Vec<String> = tags.iter().map(ToString::to_string).collect();
@@ -260,6 +285,16 @@ impl Ground {
     /// Removes all that has the name, and what is on it.
     async fn clear(&self) {
         let mine = Filter::new().with("name", &self.name);
+        if self
+            .neutron
+            .has_extension("trunk")
+            .await
+            .expect("extensions")
+        {
+            for trunk in self.left::<Trunk>(&mine).await {
+                self.remove(&trunk).await;
+            }
+        }
         for network in self.left::<Network>(&mine).await {
             let on_it = Filter::new().with("network_id", network.id);
             for port in self.left::<Port>(&on_it).await {
@@ -272,6 +307,12 @@ impl Ground {
         }
         for pool in self.left::<SubnetPool>(&mine).await {
             self.remove(&pool).await;
+        }
+        for group in self.left::<SecurityGroup>(&mine).await {
+            self.remove(&group).await;
+        }
+        for policy in self.left::<QosPolicy>(&mine).await {
+            self.remove(&policy).await;
         }
     }
 

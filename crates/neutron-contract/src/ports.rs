@@ -2,10 +2,15 @@
 
 use std::net::IpAddr;
 
-use neutron_api::{AllocationPool, FixedIp, Port, PortChange, SecurityGroup, Subnet, WantedIp};
+use http::Method;
+use neutron_api::{
+    AddressPair, AllocationPool, FixedIp, NewQosPolicy, Port, PortChange, QosPolicy, SecurityGroup,
+    Subnet, WantedIp,
+};
 use neutron_client::Filter;
+use serde_json::Value;
 
-use crate::ground::{Ground, named, unique, unique_mac};
+use crate::ground::{Ground, named, refusal, unique, unique_mac};
 
 /// So a create whose reply was lost can be found, and what a killed daemon left, too.
 pub async fn a_ports_identity_counts_from_the_post_on(ground: Ground) {
@@ -23,6 +28,29 @@ pub async fn a_ports_identity_counts_from_the_post_on(ground: Ground) {
     for filter in filters {
         assert_eq!(ground.ids::<Port>(filter).await, [port.id.to_string()]);
     }
+}
+
+/// Ports for containers that are still to come cost one request, and a refusal leaves none of them.
+pub async fn ports_are_made_many_at_once_or_none(ground: Ground) {
+    let network = ground.network().await;
+    let mut new = ground.new_subnet(&network, "10.99.0.0/24");
+    new.allocation_pools = Some(vec![AllocationPool {
+        start: ip("10.99.0.9"),
+        end: ip("10.99.0.11"),
+    }]);
+    let subnet = ground.make(&new).await;
+    let mut port = ground.new_port(&network);
+    port.fixed_ips = Some(vec![any(&subnet)]);
+    let ports = ground.neutron.create_all(&vec![port.clone(); 2]).await;
+    let ports: Vec<Port> = ports.expect("two ports");
+    let mut has: Vec<IpAddr> = ports.iter().flat_map(addresses).collect();
+    has.sort_unstable();
+    has.dedup();
+    assert_eq!(has.len(), 2);
+    let outcome = ground.neutron.create_all(&vec![port.clone(); 2]).await;
+    assert_eq!(refusal(outcome), named(409, "IpAddressGenerationFailure"));
+    let all = Filter::new().with("device_id", &port.device_id);
+    assert_eq!(ground.ids::<Port>(all).await.len(), 2);
 }
 
 /// Neutron gives nothing out twice.
@@ -220,6 +248,90 @@ pub async fn a_port_has_the_default_security_group(ground: Ground) {
     let mut new = ground.new_port(&network);
     new.security_groups = Some(Vec::new());
     assert_eq!(ground.make(&new).await.security_groups, []);
+}
+
+/// An open port is held to nothing, and so has nothing to be held to.
+pub async fn a_port_without_port_security_has_neither_groups_nor_pairs(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let mut new = ground.new_port(&network);
+    new.port_security_enabled = Some(false);
+    assert_eq!(ground.make(&new).await.security_groups, []);
+    let port = ground.port(&network).await;
+    let open = PortChange {
+        port_security_enabled: Some(false),
+        ..PortChange::default()
+    };
+    let outcome = ground.neutron.update(port.id, &open).await;
+    assert_eq!(
+        refusal(outcome),
+        named(409, "PortSecurityPortHasSecurityGroup")
+    );
+    let open = PortChange {
+        security_groups: Some(Vec::new()),
+        allowed_address_pairs: Some(Vec::new()),
+        ..open
+    };
+    let port = ground.neutron.update(port.id, &open).await.expect("a port");
+    assert_eq!(port.port_security_enabled, Some(false));
+}
+
+/// Pairs are replaced as a whole.
+pub async fn a_port_takes_address_pairs(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let pair = |range: &str, mac_address| AddressPair {
+        ip_address: range.to_owned(),
+        mac_address,
+    };
+    let mac = unique_mac();
+    let port = ground.port(&network).await;
+    let change = PortChange {
+        allowed_address_pairs: Some(vec![
+            pair("10.99.0.64/28", None),
+            pair("10.99.0.9", Some(mac)),
+        ]),
+        ..PortChange::default()
+    };
+    let port = ground
+        .neutron
+        .update(port.id, &change)
+        .await
+        .expect("a port");
+    let mut has: Vec<_> = port
+        .allowed_address_pairs
+        .iter()
+        .map(|p| p.ip_address.as_str())
+        .collect();
+    has.sort_unstable();
+    assert_eq!(has, ["10.99.0.64/28", "10.99.0.9"]);
+    assert!(
+        port.allowed_address_pairs
+            .iter()
+            .any(|pair| pair.mac_address == Some(mac))
+    );
+}
+
+/// Policies stand under a folder of their own.
+pub async fn a_port_takes_a_qos_policy_that_is_found_by_its_name(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let name = ground.name.clone();
+    let policy = ground.make(&NewQosPolicy { name: name.clone() }).await;
+    assert_eq!(
+        ground.ids::<QosPolicy>(Filter::new()).await,
+        [policy.id.to_string()]
+    );
+    let port = ground.port(&network).await;
+    let change = PortChange {
+        qos_policy_id: Some(policy.id),
+        ..PortChange::default()
+    };
+    ground
+        .neutron
+        .update(port.id, &change)
+        .await
+        .expect("a port");
+    let path = format!("ports/{}?fields=qos_policy_id", port.id);
+    let shown = ground.ask(Method::GET, &path, Value::Null).await;
+    assert_eq!(shown.body["port"]["qos_policy_id"], policy.id.to_string());
 }
 
 async fn rewish(ground: &Ground, port: &Port, fixed_ips: Vec<WantedIp>) -> Port {

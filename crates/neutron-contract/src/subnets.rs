@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use http::Method;
 use neutron_api::{AllocationPool, FixedIp, Subnet, SubnetChange};
-use serde_json::json;
+use neutron_client::Filter;
+use serde_json::{Value, json};
 
 use crate::ground::{Ground, body, named, refusal};
 
@@ -140,6 +141,110 @@ pub async fn host_routes_are_kept(ground: Ground) {
     assert_eq!(reply.body["subnet"]["host_routes"], json!([route]));
     let subnet: Subnet = serde_json::from_value(reply.body["subnet"].clone()).expect("a subnet");
     assert_eq!(subnet.host_routes[0].nexthop, ip("10.99.0.9"));
+}
+
+/// So nothing half right comes of a slip.
+pub async fn what_a_subnet_cannot_be_is_refused(ground: Ground) {
+    let network = ground.network().await;
+    let like = json!({
+        "name": ground.name, "network_id": network.id, "ip_version": 4, "cidr": "10.99.0.0/24",
+    });
+    let pools = |ranges: &[(&str, &str)]| -> Value {
+        let pool = |(start, end): &(&str, &str)| json!({"start": start, "end": end});
+        json!({"allocation_pools": ranges.iter().map(pool).collect::<Vec<_>>()})
+    };
+    let route = |destination: &str, hop: &str| json!({"destination": destination, "nexthop": hop});
+    let servers: Vec<String> = (1..=6).map(|last| format!("10.0.0.{last}")).collect();
+    let six = |ra: &str, address: &str| {
+        json!({
+            "ip_version": 6, "cidr": "fd00:99::/64",
+            "ipv6_ra_mode": ra, "ipv6_address_mode": address,
+        })
+    };
+    let refusals = [
+        (json!({"cidr": "nonsense"}), 400, "InvalidInput"),
+        (json!({"cidr": "fd00:99::/64"}), 400, "InvalidInput"),
+        (json!({"cidr": "10.99.0.0/31"}), 400, "InvalidInput"),
+        (json!({"ip_version": 5}), 400, "HTTPBadRequest"),
+        (json!({"gateway_ip": "nonsense"}), 400, "HTTPBadRequest"),
+        (json!({"gateway_ip": "fd00:99::1"}), 400, "InvalidInput"),
+        (json!({"gateway_ip": "10.99.0.255"}), 400, "InvalidInput"),
+        (
+            pools(&[("10.99.0.9", "10.99.0.5")]),
+            400,
+            "InvalidAllocationPool",
+        ),
+        (
+            pools(&[("10.99.0.5", "10.99.0.9"), ("10.99.0.9", "10.99.0.12")]),
+            409,
+            "OverlappingAllocationPools",
+        ),
+        (
+            json!({"dns_nameservers": ["10.0.0.1", "10.0.0.1"]}),
+            400,
+            "HTTPBadRequest",
+        ),
+        (json!({"dns_nameservers": ["fd00::1"]}), 400, "InvalidInput"),
+        (
+            json!({"dns_nameservers": servers}),
+            400,
+            "DNSNameServersExhausted",
+        ),
+        (
+            json!({"host_routes": [route("fd00::/64", "10.99.0.9")]}),
+            400,
+            "InvalidInput",
+        ),
+        (
+            json!({"host_routes": [route("10.1.0.0/16", "fd00::1")]}),
+            400,
+            "InvalidInput",
+        ),
+        (
+            json!({"host_routes": vec![route("10.1.0.0/16", "10.99.0.9"); 2]}),
+            400,
+            "HTTPBadRequest",
+        ),
+        (json!({"ipv6_ra_mode": "slaac"}), 400, "InvalidInput"),
+        (six("slaac", "dhcpv6-stateful"), 400, "InvalidInput"),
+    ];
+    ground.refused::<Subnet>("subnets", &like, &refusals).await;
+    assert!(ground.ids::<Subnet>(Filter::new()).await.is_empty());
+}
+
+/// What the user sets later is as good as what was set from the start.
+pub async fn a_subnet_can_be_changed(ground: Ground) {
+    let (_, subnet) = ground.network_with("10.99.0.0/24").await;
+    let path = format!("subnets/{}", subnet.id);
+    let route = json!({"destination": "10.1.0.0/16", "nexthop": "10.99.0.9"});
+    let range = json!({"start": "10.99.0.20", "end": "10.99.0.30"});
+    let changes = [
+        json!({"dns_nameservers": ["10.0.0.1"], "host_routes": [route], "enable_dhcp": true}),
+        json!({"allocation_pools": [range], "gateway_ip": "10.99.0.9"}),
+        json!({"dns_nameservers": [], "host_routes": [], "gateway_ip": null}),
+    ];
+    for change in changes {
+        let reply = ground
+            .ask(Method::PUT, &path, body::<Subnet>(change.clone()))
+            .await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let shown = ground.ask(Method::GET, &path, Value::Null).await;
+        for (key, value) in change.as_object().expect("attributes") {
+            assert_eq!(&shown.body["subnet"][key], value, "{key}");
+        }
+    }
+    let refusals = [
+        (
+            json!({"gateway_ip": "10.99.0.25"}),
+            409,
+            "GatewayConflictWithAllocationPools",
+        ),
+        (json!({"cidr": "10.98.0.0/24"}), 400, "HTTPBadRequest"),
+    ];
+    for (change, status, fault) in refusals {
+        let reply = ground.ask(Method::PUT, &path, body::<Subnet>(change)).await;
+        assert_eq!((reply.status.as_u16(), reply.fault()), (status, fault));
+    }
 }
 
 fn ip(text: &str) -> IpAddr {

@@ -1,6 +1,5 @@
 //! Addresses and ranges: pure arithmetic.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -36,6 +35,17 @@ pub(crate) fn version(net: IpNet) -> IpVersion {
 
 pub(crate) fn overlap(one: IpNet, other: IpNet) -> bool {
     one.contains(&other) || other.contains(&one)
+}
+
+/// What is left of a range without a part of it.
+pub(crate) fn without(net: IpNet, hole: IpNet) -> Vec<IpNet> {
+    if hole.contains(&net) {
+        return Vec::new();
+    }
+    match net.subnets(net.prefix_len() + 1) {
+        Ok(halves) if net.contains(&hole) => halves.flat_map(|half| without(half, hole)).collect(),
+        Ok(_) | Err(_) => vec![net],
+    }
 }
 
 /// The address after `before`; wraps at the very last one.
@@ -81,17 +91,32 @@ pub(crate) fn default_pools(net: IpNet, gateway: Option<IpAddr>) -> Vec<Allocati
     }
 }
 
-/// The lowest address of the pools that is not taken.
-pub(crate) fn first_free(pools: &[AllocationPool], taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+/// The lowest address of the pools that is neither taken nor among `chosen`.
+///
+/// `taken` says which addresses of a part are, in order.
+pub(crate) fn first_free<T: Iterator<Item = IpAddr>>(
+    pools: &[AllocationPool],
+    taken: impl Fn(AllocationPool) -> T,
+    chosen: &[IpAddr],
+) -> Option<IpAddr> {
     pools.iter().find_map(|pool| {
+        let version = IpVersion::of(pool.start);
         let mut free = number(pool.start);
-        for used in taken.range(pool.start..=pool.end) {
-            if number(*used) != free {
-                break;
+        while free <= number(pool.end) {
+            let start = address(free, version);
+            for used in taken(AllocationPool { start, ..*pool }) {
+                if number(used) != free {
+                    break;
+                }
+                free = free.checked_add(1)?;
+            }
+            let found = address(free, version);
+            if contains(*pool, found) && !chosen.contains(&found) {
+                return Some(found);
             }
             free = free.checked_add(1)?;
         }
-        (free <= number(pool.end)).then(|| address(free, IpVersion::of(pool.start)))
+        None
     })
 }
 
@@ -128,6 +153,8 @@ pub(crate) fn self_assigned(net: IpNet, mac: MacAddress) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -160,6 +187,20 @@ mod tests {
         );
         assert_eq!(pools("fd00::/126", Some("fd00::")), ["fd00::1-fd00::3"]);
         assert_eq!(pools("fd00::/126", Some("fd00::1")), ["fd00::2-fd00::3"]);
+    }
+
+    #[test]
+    fn a_range_without_a_part_is_the_rest() {
+        let left = |net: &str, hole: &str| -> Vec<String> {
+            let left = without(net.parse().unwrap(), hole.parse().unwrap());
+            left.iter().map(ToString::to_string).collect()
+        };
+        let rest = ["10.0.0.0/10", "10.64.0.0/11", "10.96.0.0/12"];
+        assert_eq!(left("10.0.0.0/8", "10.128.0.0/9").concat(), "10.0.0.0/9");
+        assert_eq!(left("10.0.0.0/9", "10.112.0.0/12"), rest);
+        assert_eq!(left("10.0.0.0/9", "11.0.0.0/8"), ["10.0.0.0/9"]);
+        assert_eq!(left("10.0.0.0/9", "10.0.0.0/8"), [""; 0]);
+        assert_eq!(left("fd00::/127", "fd00::1/128"), ["fd00::/128"]);
     }
 
     #[test]
@@ -200,12 +241,18 @@ mod tests {
                 start: [10, 0, 0, first].into(),
                 end: [10, 0, 0, first + size - 1].into(),
             };
-            let mut taken = BTreeSet::new();
-            for _ in 0..size {
-                let free = first_free(&[pool], &taken).unwrap();
-                prop_assert!(contains(pool, free) && taken.insert(free));
+            let mut taken: BTreeSet<IpAddr> = BTreeSet::new();
+            let mut chosen = Vec::new();
+            let free = |taken: &BTreeSet<IpAddr>, chosen: &[IpAddr]| {
+                let part = |part: AllocationPool| taken.range(part.start..=part.end).copied();
+                first_free(&[pool], part, chosen)
+            };
+            for count in 0..size {
+                let free = free(&taken, &chosen).unwrap();
+                prop_assert!(contains(pool, free) && !taken.contains(&free) && !chosen.contains(&free));
+                if count % 2 == 0 { taken.insert(free); } else { chosen.push(free); }
             }
-            prop_assert_eq!(first_free(&[pool], &taken), None);
+            prop_assert_eq!(free(&taken, &chosen), None);
         }
     }
 }

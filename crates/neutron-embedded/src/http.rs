@@ -1,20 +1,22 @@
 //! The embedded Neutron as a server and as a service.
 
 use std::convert::Infallible;
-use std::future::ready;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use form_urlencoded::parse;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use tower::{Service, service_fn};
 use uuid::Uuid;
 
 use crate::Embedded;
-use crate::cloud::{Answer, Ask};
+use crate::cloud::{Answer, Ask, Cloud};
+use crate::disk::Durability;
 use crate::refusal::Refusal;
+use crate::settings::RangeInUse;
+use crate::state::State;
 
 /// The largest body that is read; Neutron's own limit, in bytes.
 const LARGEST_BODY: usize = 114_688;
@@ -26,7 +28,7 @@ impl Embedded {
         Router::new().fallback(move |request: Request<Body>| async move {
             let (parts, body) = request.into_parts();
             let reply = match to_bytes(body, LARGEST_BODY).await {
-                Ok(bytes) => embedded.exchange(Request::from_parts(parts, bytes)),
+                Ok(bytes) => embedded.exchange(Request::from_parts(parts, bytes)).await,
                 Err(_) => response(too_large()),
             };
             reply.map(Body::from)
@@ -46,14 +48,34 @@ impl Embedded {
     + Sync
     + 'static {
         let embedded = self.clone();
-        service_fn(move |request| ready(Ok(embedded.exchange(request))))
+        service_fn(move |request| {
+            let embedded = embedded.clone();
+            async move { Ok(embedded.exchange(request).await) }
+        })
     }
 
-    fn exchange(&self, request: Request<Bytes>) -> Response<Bytes> {
+    async fn exchange(&self, request: Request<Bytes>) -> Response<Bytes> {
         response(match ask(request) {
-            Ok(ask) => self.cloud().answer(&ask),
+            Ok(ask) if ask.method.is_safe() => self.state.cloud().answer(&ask),
+            Ok(mut ask) => {
+                if ask.method == Method::POST && ask.path.iter().any(|part| part == "subnets") {
+                    ask.ranges_in_use = self.ranges_in_use().await;
+                }
+                let verb = move |cloud: &mut Cloud| cloud.answer(&ask);
+                State::change(&self.state, Durability::Machine, verb)
+                    .await
+                    .unwrap_or_else(|error| Refusal::unsaved(&error).into())
+            }
             Err(refusal) => refusal.into(),
         })
+    }
+
+    async fn ranges_in_use(&self) -> Vec<RangeInUse> {
+        let source = self.state.cloud().settings.ranges_in_use.clone();
+        match source {
+            Some(source) => source.list().await,
+            None => Vec::new(),
+        }
     }
 }
 
@@ -64,7 +86,10 @@ fn ask(request: Request<Bytes>) -> Result<Ask, Refusal> {
         .host()
         .or_else(|| parts.headers.get(header::HOST)?.to_str().ok())
         .unwrap_or("localhost");
-    let segments = parts.uri.path().split('/').filter(|part| !part.is_empty());
+    // Some clients name the format of the reply: it is always this one.
+    let path = parts.uri.path();
+    let path = path.strip_suffix(".json").unwrap_or(path);
+    let segments = path.split('/').filter(|part| !part.is_empty());
     Ok(Ask {
         method: parts.method,
         url: format!("http://{host}{}", parts.uri.path()),
@@ -76,6 +101,7 @@ fn ask(request: Request<Bytes>) -> Result<Ask, Refusal> {
             .collect(),
         revision: revision(&parts.headers)?,
         body,
+        ranges_in_use: Vec::new(),
     })
 }
 

@@ -1,23 +1,29 @@
 //! Lists: which objects, in which order, how many at once, how much of each.
 
+mod condition;
+
 use std::cmp::Ordering;
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 
 use form_urlencoded::Serializer;
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::body::Attribute;
 use crate::cloud::{Ask, Cloud};
 use crate::refusal::Refusal;
-use crate::resource::View;
+use crate::resource::{Resource, View, view};
+use crate::store::{Key, Row, Store};
+use condition::Condition;
 
 /// What is asked of a list.
 pub(crate) struct Wanted<'a> {
     ask: &'a Ask,
-    conditions: Vec<(&'a str, Vec<&'a str>)>,
+    conditions: Vec<Condition<'a>>,
     order: Vec<(&'a str, bool)>,
     limit: Option<usize>,
+    is_reversed: bool,
 }
 
 /// A part of a list.
@@ -33,88 +39,121 @@ pub(crate) struct Link {
     href: String,
 }
 
-const NO_FILTERS: [&str; 6] = [
-    "fields",
-    "limit",
-    "marker",
-    "page_reverse",
-    "sort_dir",
-    "sort_key",
-];
-const TAG_FILTERS: [&str; 4] = ["tags", "tags-any", "not-tags", "not-tags-any"];
-
 impl<'a> Wanted<'a> {
     pub(crate) fn read(ask: &'a Ask, known: &[Attribute], cloud: &Cloud) -> Result<Self, Refusal> {
         let limit = ask.parsed("limit", "Limit must be an integer 0 or greater")?;
         let limits = limit.filter(|limit| *limit > 0).into_iter();
+        let reverse = ask.parameter("page_reverse");
         Ok(Self {
             ask,
-            conditions: conditions(ask, known, cloud)?,
+            conditions: condition::read(ask, known, cloud)?,
             order: order(ask, known)?,
             limit: limits.chain(cloud.settings.max_page).min(),
+            is_reversed: reverse.is_some_and(|text| text.eq_ignore_ascii_case("true")),
         })
     }
 
-    /// The part that is asked for; the marker, if there is no such object.
-    pub(crate) fn page(&self, views: impl Iterator<Item = View>) -> Result<Page, &'a str> {
-        let marker = self
-            .ask
-            .parameter("marker")
-            .filter(|_| self.limit.is_some());
-        let mut views: Vec<View> = views.collect();
-        views.sort_by(|one, other| self.compare(one, other));
-        let start = match marker {
-            None => 0,
-            Some(marker) => views
-                .iter()
-                .position(|view| view.get("id").and_then(Value::as_str) == Some(marker))
-                .map(|position| position + 1)
-                .ok_or(marker)?,
+    /// The part that is asked for.
+    pub(crate) fn page<R: Resource>(&self, cloud: &Cloud) -> Result<Page, Refusal> {
+        let marker = self.marker::<R>(cloud)?;
+        let is_after = |object: &View| {
+            let marker = marker.as_ref();
+            marker.is_none_or(|marker| self.compare(object, marker).is_gt())
         };
+        let mut objects: Vec<View> = self
+            .rows::<R>(&cloud.store)
+            .map(|row| view(cloud, row))
+            .filter(|view| self.conditions.iter().all(|it| it.holds(view)))
+            .filter(is_after)
+            .collect();
+        objects.sort_by(|one, other| self.compare(one, other));
+        let mut links = Vec::new();
+        if let Some(limit) = self.limit {
+            objects.truncate(limit);
+            if self.is_reversed {
+                objects.reverse();
+            }
+            links = self.links(&objects, limit);
+        }
         let fields = fields(self.ask);
-        let chosen = views.into_iter().skip(start).filter(|view| {
-            self.conditions
-                .iter()
-                .all(|(key, any)| holds(view, key, any))
-        });
-        let Some(limit) = self.limit else {
-            return Ok(Page {
-                objects: chosen.map(|view| only(view, &fields)).collect(),
-                links: Vec::new(),
-            });
-        };
-        let chosen: Vec<View> = chosen.take(limit).collect();
+        let objects = objects.into_iter().map(|view| only(view, &fields));
         Ok(Page {
-            links: self.links(&chosen, limit, marker),
-            objects: chosen.into_iter().map(|view| only(view, &fields)).collect(),
+            objects: objects.collect(),
+            links,
         })
     }
 
-    fn compare(&self, one: &View, other: &View) -> Ordering {
-        self.order
-            .iter()
-            .map(|(key, ascending)| {
-                let order = scalar(one.get(*key)).cmp(&scalar(other.get(*key)));
-                if *ascending { order } else { order.reverse() }
-            })
-            .find(|order| order.is_ne())
-            .unwrap_or(Ordering::Equal)
+    /// The object that a page begins after; it need not be in the list.
+    fn marker<R: Resource>(&self, cloud: &Cloud) -> Result<Option<View>, Refusal> {
+        let marker = self.ask.parameter("marker");
+        let Some(marker) = marker.filter(|_| self.limit.is_some()) else {
+            return Ok(None);
+        };
+        let id = marker.parse::<Uuid>().ok();
+        let row = id.and_then(|id| cloud.store.find::<R>(id));
+        let row = row.ok_or_else(|| R::missing(marker))?;
+        Ok(Some(view(cloud, row)))
     }
 
-    /// Neutron gives the next link with every full page, even if nothing follows.
-    fn links(&self, page: &[View], limit: usize, marker: Option<&str>) -> Vec<Link> {
-        let id = |view: Option<&View>| scalar(view.and_then(|view| view.get("id")));
-        let next = (page.len() >= limit).then(|| self.link("next", &id(page.last())));
-        let previous = (!page.is_empty() && marker.is_some())
-            .then(|| self.link("previous", &id(page.first())));
+    /// The objects that can fulfil the conditions, or more of them.
+    fn rows<'s, R: Row + Resource>(
+        &'s self,
+        store: &'s Store,
+    ) -> impl Iterator<Item = &'s R> + use<'s, 'a, R> {
+        let rows: Box<dyn Iterator<Item = &'s R> + 's> = match self.ids::<R>(store) {
+            Some(ids) => Box::new(ids.into_iter().filter_map(|id| store.find(id))),
+            None => Box::new(store.all::<R>()),
+        };
+        rows.filter(|row| self.conditions.iter().all(|it| it.may_hold(row.common())))
+    }
+
+    /// What one of the conditions leaves, by an index.
+    fn ids<R: Resource>(&self, store: &Store) -> Option<BTreeSet<Uuid>> {
+        if let Some(ids) = self.conditions.iter().find(|it| it.key == "id") {
+            return Some(ids.values.iter().filter_map(|id| id.parse().ok()).collect());
+        }
+        let keys = self.conditions.iter().filter_map(|condition| {
+            let keys = condition.values.iter();
+            let keys = keys.map(|value| R::key(condition.key, value));
+            keys.collect::<Option<Vec<Key>>>()
+        });
+        let keys = keys.min()?;
+        Some(keys.into_iter().flat_map(|key| store.ids(key)).collect())
+    }
+
+    /// No two objects are equal: what decides at last is the identifier.
+    fn compare(&self, one: &View, other: &View) -> Ordering {
+        let order = self.order.iter().map(|(key, ascending)| {
+            let order = compare(one.get(*key), other.get(*key));
+            if *ascending { order } else { order.reverse() }
+        });
+        let by_id = std::iter::once_with(|| compare(one.get("id"), other.get("id")));
+        let order = order.chain(by_id).find(|order| order.is_ne());
+        let order = order.unwrap_or(Ordering::Equal);
+        if self.is_reversed {
+            order.reverse()
+        } else {
+            order
+        }
+    }
+
+    /// Neutron gives a link with every full page, even if nothing follows, and always one back to
+    /// where the reader comes from.
+    fn links(&self, page: &[View], limit: usize) -> Vec<Link> {
+        let is_full = page.len() >= limit;
+        let next = (is_full || self.is_reversed).then(|| self.link("next", page.last()));
+        let previous = (is_full || !self.is_reversed).then(|| self.link("previous", page.first()));
         next.into_iter().chain(previous).collect()
     }
 
-    fn link(&self, rel: &'static str, marker: &str) -> Link {
+    fn link(&self, rel: &'static str, marker: Option<&View>) -> Link {
         let kept = self.ask.query.iter();
         let kept = kept.filter(|(key, _)| !matches!(key.as_str(), "marker" | "page_reverse"));
         let mut query = Serializer::new(String::new());
-        query.extend_pairs(kept).append_pair("marker", marker);
+        query.extend_pairs(kept);
+        if let Some(marker) = marker {
+            query.append_pair("marker", &scalar(marker.get("id")));
+        }
         if rel == "previous" {
             query.append_pair("page_reverse", "True");
         }
@@ -137,35 +176,6 @@ pub(crate) fn only(mut view: View, fields: &[&str]) -> View {
     view
 }
 
-fn conditions<'a>(
-    ask: &'a Ask,
-    known: &[Attribute],
-    cloud: &Cloud,
-) -> Result<Vec<(&'a str, Vec<&'a str>)>, Refusal> {
-    let mut conditions: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (key, value) in &ask.query {
-        if NO_FILTERS.contains(&key.as_str()) {
-            continue;
-        }
-        let is_known = TAG_FILTERS.contains(&key.as_str())
-            || known
-                .iter()
-                .any(|attribute| attribute.name == key && attribute.is_filter);
-        if !is_known && cloud.has_extension("filter-validation") {
-            let message = format!("['{key}'] is invalid attribute for filtering");
-            return Err(Refusal::bad_request(message));
-        }
-        if !is_known || (value.is_empty() && !cloud.has_extension("empty-string-filtering")) {
-            continue;
-        }
-        match conditions.iter_mut().find(|(other, _)| other == key) {
-            Some((_, values)) => values.push(value),
-            None => conditions.push((key, vec![value])),
-        }
-    }
-    Ok(conditions)
-}
-
 fn order<'a>(ask: &'a Ask, known: &[Attribute]) -> Result<Vec<(&'a str, bool)>, Refusal> {
     let keys: Vec<&str> = ask.parameters("sort_key").collect();
     let directions: Vec<&str> = ask.parameters("sort_dir").collect();
@@ -175,7 +185,8 @@ fn order<'a>(ask: &'a Ask, known: &[Attribute]) -> Result<Vec<(&'a str, bool)>, 
     }
     let mut order = Vec::new();
     for (key, direction) in keys.into_iter().zip(directions) {
-        if !known.iter().any(|attribute| attribute.name == key) {
+        let mut keys = known.iter().filter(|attribute| attribute.is_sort_key);
+        if !keys.any(|attribute| attribute.name == key) {
             let message = format!("['{key}'] is invalid attribute for sort_keys");
             return Err(Refusal::bad_request(message));
         }
@@ -193,54 +204,15 @@ fn order<'a>(ask: &'a Ask, known: &[Attribute]) -> Result<Vec<(&'a str, bool)>, 
     Ok(order)
 }
 
-/// Whether one condition holds: a tag filter takes all its values, any other one of them.
-fn holds(view: &View, key: &str, values: &[&str]) -> bool {
-    let has = |list: &str, item: &str| {
-        let list = view.get(list).and_then(Value::as_array);
-        list.is_some_and(|list| list.iter().any(|value| value == item))
-    };
-    let mut tags = values.iter().flat_map(|value| value.split(','));
-    match key {
-        "tags" => tags.all(|tag| has("tags", tag)),
-        "tags-any" => tags.any(|tag| has("tags", tag)),
-        "not-tags" => !tags.all(|tag| has("tags", tag)),
-        "not-tags-any" => !tags.any(|tag| has("tags", tag)),
-        "security_groups" => values.iter().any(|group| has(key, group)),
-        "fixed_ips" => has_address(view, values),
+/// As Neutron's database orders: numbers by what they are worth, texts whatever their case.
+fn compare(one: Option<&Value>, other: Option<&Value>) -> Ordering {
+    let number = |value: Option<&Value>| value.and_then(Value::as_i64);
+    match (number(one), number(other)) {
+        (Some(one), Some(other)) => one.cmp(&other),
         _ => {
-            let value = scalar(view.get(key));
-            values
-                .iter()
-                .any(|wanted| value.eq_ignore_ascii_case(wanted))
+            let text = |value| scalar(value).to_lowercase();
+            text(one).cmp(&text(other))
         }
-    }
-}
-
-/// `ip_address=..` and `subnet_id=..`: of each kind any, of both kinds both, in one address.
-fn has_address(view: &View, values: &[&str]) -> bool {
-    let pairs: Vec<(&str, &str)> = values
-        .iter()
-        .filter_map(|value| value.split_once('='))
-        .collect();
-    let all = view.get("fixed_ips").and_then(Value::as_array);
-    all.into_iter().flatten().any(|fixed| {
-        ["ip_address", "ip_address_substr", "subnet_id"]
-            .iter()
-            .all(|kind| {
-                let mut wanted = pairs.iter().filter(|(key, _)| key == kind).peekable();
-                wanted.peek().is_none() || wanted.any(|(key, value)| is_at(fixed, key, value))
-            })
-    })
-}
-
-fn is_at(fixed: &Value, key: &str, wanted: &str) -> bool {
-    let address = scalar(fixed.get("ip_address"));
-    match key {
-        "subnet_id" => scalar(fixed.get("subnet_id")) == wanted,
-        "ip_address_substr" => address.contains(wanted),
-        _ => wanted
-            .parse::<IpAddr>()
-            .map_or(wanted == address, |wanted| wanted.to_string() == address),
     }
 }
 

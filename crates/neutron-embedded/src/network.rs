@@ -1,32 +1,53 @@
 //! Networks.
 
 use neutron_api::{NetworkId, SubnetId};
-use serde::Serialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::body::{Attribute, Body, fixed, settable, shown};
+use crate::body::{Attribute, Body, fixed, moment, settable, shown};
 use crate::cloud::Cloud;
 use crate::port::Port;
 use crate::refusal::Refusal;
 use crate::resource::{Resource, View};
-use crate::store::Common;
+use crate::store::{Common, Key};
 use crate::subnet::Subnet;
 
 /// A network as it is kept.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Network {
     #[serde(flatten)]
     pub(crate) common: Common,
     admin_state_up: bool,
-    status: &'static str,
     shared: bool,
     mtu: u32,
-    port_security_enabled: bool,
+    pub(crate) port_security_enabled: bool,
 }
 
 impl Network {
-    fn id(&self) -> NetworkId {
+    pub(crate) fn id(&self) -> NetworkId {
         self.common.id.into()
+    }
+
+    pub(crate) fn mtu(&self) -> u32 {
+        self.mtu
+    }
+
+    /// As clients read it.
+    pub(crate) fn shown(&self) -> neutron_api::Network {
+        neutron_api::Network {
+            id: self.id(),
+            name: self.common.name.clone(),
+            project_id: self.common.project_id.clone(),
+            mtu: Some(self.mtu),
+            admin_state_up: self.admin_state_up,
+            shared: self.shared,
+            tags: self.common.tags.iter().cloned().collect(),
+            revision_number: Some(self.common.revision_number),
+        }
+    }
+
+    pub(crate) fn looked_up_by(&self) -> Vec<Key> {
+        vec![Key::named(&self.common.name)]
     }
 }
 
@@ -36,19 +57,35 @@ impl Resource for Network {
     const ATTRIBUTES: &'static [Attribute] = &[
         shown("id"),
         settable("name"),
-        settable("description"),
+        settable("description").unsorted(),
         fixed("project_id"),
         fixed("tenant_id"),
-        settable("admin_state_up"),
+        settable("admin_state_up").truth(),
         shown("status"),
-        settable("shared"),
-        shown("subnets").unfiltered(),
-        settable("mtu").of("net-mtu"),
+        settable("shared").truth().unsorted(),
+        shown("subnets").unfiltered().unsorted(),
+        settable("router:external")
+            .of("external-net")
+            .truth()
+            .unsorted(),
+        shown("provider:network_type").of("provider").unsorted(),
+        shown("provider:physical_network").of("provider").unsorted(),
+        shown("provider:segmentation_id")
+            .of("provider")
+            .number()
+            .unsorted(),
+        settable("mtu").of("net-mtu").number(),
         settable("port_security_enabled")
             .of("port-security")
-            .unfiltered(),
-        shown("tags").of("standard-attr-tag"),
-        shown("revision_number").of("standard-attr-revisions"),
+            .unfiltered()
+            .unsorted(),
+        shown("tags").of("standard-attr-tag").unsorted(),
+        moment("created_at"),
+        moment("updated_at"),
+        shown("revision_number")
+            .of("standard-attr-revisions")
+            .number()
+            .unsorted(),
     ];
 
     fn missing(id: &str) -> Refusal {
@@ -57,10 +94,10 @@ impl Resource for Network {
     }
 
     fn create(cloud: &mut Cloud, common: Common, mut body: Body) -> Result<Self, Refusal> {
+        refuse_external(&mut body)?;
         Ok(Self {
             common,
             admin_state_up: body.flag("admin_state_up")?.unwrap_or(true),
-            status: "ACTIVE",
             shared: body.flag("shared")?.unwrap_or(false),
             mtu: mtu(cloud, &mut body)?.unwrap_or(cloud.settings.mtu),
             port_security_enabled: body.flag("port_security_enabled")?.unwrap_or(true),
@@ -68,6 +105,7 @@ impl Resource for Network {
     }
 
     fn update(self, cloud: &Cloud, mut body: Body) -> Result<Self, Refusal> {
+        refuse_external(&mut body)?;
         Ok(Self {
             admin_state_up: body.flag("admin_state_up")?.unwrap_or(self.admin_state_up),
             shared: body.flag("shared")?.unwrap_or(self.shared),
@@ -106,17 +144,35 @@ impl Resource for Network {
         Ok(())
     }
 
+    fn key(attribute: &str, value: &str) -> Option<Key> {
+        (attribute == "name").then(|| Key::named(value))
+    }
+
     fn decorate(&self, cloud: &Cloud, view: &mut View) {
+        view.insert("status".into(), json!("ACTIVE"));
         let subnets = cloud.store.subnets_on(self.id()).map(Subnet::id);
         view.insert("subnets".into(), json!(subnets.collect::<Vec<SubnetId>>()));
         view.insert("router:external".into(), json!(false));
-        view.insert("provider:network_type".into(), json!("geneve"));
+        let network_type = &cloud.settings.network_type;
+        view.insert("provider:network_type".into(), json!(network_type));
+        view.insert("provider:physical_network".into(), Value::Null);
+        view.insert("provider:segmentation_id".into(), Value::Null);
+    }
+}
+
+/// There is no router that such a network could be behind.
+fn refuse_external(body: &mut Body) -> Result<(), Refusal> {
+    match body.flag("router:external")? {
+        Some(true) => Err(Refusal::input(
+            "This Neutron has no external networks: router:external must be False",
+        )),
+        Some(false) | None => Ok(()),
     }
 }
 
 fn mtu(cloud: &Cloud, body: &mut Body) -> Result<Option<u32>, Refusal> {
     let largest = cloud.settings.mtu;
-    match body.take::<u32>("mtu")? {
+    match body.number::<u32>("mtu")? {
         // As Neutron does, 0 leaves the choice to it.
         Some(0) => Ok(Some(largest)),
         Some(mtu) if mtu > largest => Err(Refusal::input(format_args!(

@@ -1,22 +1,35 @@
-//! Ports: what they are and how they are bound. Their addresses: `port_addresses`.
+//! Ports: what they are. How they are bound: `binding`; their addresses: `port_addresses`.
 
-use neutron_api::{FixedIp, MacAddress, NetworkId, PortId, PortStatus, SecurityGroupId};
-use serde::Serialize;
+mod binding;
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use neutron_api::{
+    AddressPair, FixedIp, MacAddress, NetworkId, PortId, PortStatus, QosPolicyId, SecurityGroupId,
+    VifDetails,
+};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::body::{Attribute, Body, fixed, settable, shown};
+use crate::address::self_assigned;
+use crate::body::{Attribute, Body, fixed, moment, settable, shown};
 use crate::cloud::Cloud;
 use crate::network::Network;
 use crate::port_addresses::{Place, Wish};
+use crate::port_security::{by_default, check, groups_of, pairs, qos_policy};
 use crate::refusal::Refusal;
 use crate::resource::{Resource, View};
 use crate::security_group::SecurityGroup;
 use crate::settings::EmbeddedSettings;
-use crate::store::Common;
+use crate::store::{Common, Key};
+use crate::trunk;
+
+pub use binding::bridge_name;
 
 /// A port as it is kept.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Port {
     #[serde(flatten)]
     pub(crate) common: Common,
@@ -36,13 +49,36 @@ pub(crate) struct Port {
     #[serde(rename = "binding:profile")]
     profile: Map<String, Value>,
     pub(crate) security_groups: Vec<SecurityGroupId>,
-    allowed_address_pairs: Vec<Value>,
-    port_security_enabled: bool,
+    pub(crate) allowed_address_pairs: Vec<AddressPair>,
+    pub(crate) port_security_enabled: bool,
+    #[serde(default)]
+    pub(crate) qos_policy_id: Option<QosPolicyId>,
+    #[serde(default)]
+    dns_name: String,
 }
 
 impl Port {
     pub(crate) fn id(&self) -> PortId {
         self.common.id.into()
+    }
+
+    pub(crate) fn looked_up_by(&self) -> Vec<Key> {
+        let text =
+            |text: &String, key: fn(String) -> Key| (!text.is_empty()).then(|| key(text.clone()));
+        let ips = self.fixed_ips.iter().flat_map(|ip| {
+            [
+                Key::Address(ip.ip_address),
+                Key::Allocation(ip.subnet_id, ip.ip_address),
+            ]
+        });
+        let groups = self.security_groups.iter().copied().map(Key::Member);
+        [Key::PortOn(self.network_id), Key::Mac(self.mac_address)]
+            .into_iter()
+            .chain(text(&self.device_id, Key::Device))
+            .chain(text(&self.host_id, Key::Host))
+            .chain(ips)
+            .chain(groups)
+            .collect()
     }
 
     /// Whether it is Neutron's own, and no reason to keep its network or subnet.
@@ -53,30 +89,41 @@ impl Port {
         )
     }
 
-    fn is_bound(&self) -> bool {
-        !matches!(self.vif_type.as_str(), "unbound" | "binding_failed")
+    /// As clients read it; of `binding:vif_details` the bridge alone, as there are many ports.
+    pub(crate) fn shown(&self, settings: &EmbeddedSettings) -> neutron_api::Port {
+        neutron_api::Port {
+            id: self.id(),
+            name: self.common.name.clone(),
+            description: self.common.description.clone(),
+            network_id: self.network_id,
+            project_id: self.common.project_id.clone(),
+            mac_address: self.mac_address,
+            fixed_ips: self.fixed_ips.clone(),
+            device_id: self.device_id.clone(),
+            device_owner: self.device_owner.clone(),
+            status: self.status,
+            admin_state_up: self.admin_state_up,
+            host_id: Some(self.host_id.clone()),
+            vif_type: Some(self.vif_type.clone()),
+            vif_details: Some(VifDetails {
+                bridge_name: self.vif_details(settings).bridge_name,
+                ..VifDetails::default()
+            }),
+            vnic_type: Some(self.vnic_type.clone()),
+            binding_profile: self.profile.clone(),
+            security_groups: self.security_groups.clone(),
+            allowed_address_pairs: self.allowed_address_pairs.clone(),
+            port_security_enabled: Some(self.port_security_enabled),
+            dns_name: None,
+            qos_policy_id: self.qos_policy_id,
+            tags: self.common.tags.iter().cloned().collect(),
+            revision_number: Some(self.common.revision_number),
+        }
     }
 
-    /// As the mechanism driver does it: what it says depends on the host alone.
-    fn bound_to(self, host_id: String, settings: &EmbeddedSettings) -> Self {
-        let vif_type = match host_id.as_str() {
-            "" => "unbound".to_owned(),
-            host if settings.hosts.has(host) => settings.vif_type.clone(),
-            _ => "binding_failed".to_owned(),
-        };
-        let port = Self {
-            host_id,
-            vif_type,
-            status: PortStatus::Down,
-            ..self
-        };
-        let is_up = settings.active_when_bound && port.is_bound();
-        let status = if is_up {
-            PortStatus::Active
-        } else {
-            PortStatus::Down
-        };
-        Self { status, ..port }
+    /// Who uses it; nobody if this is empty.
+    pub(crate) fn device_id(&self) -> &str {
+        &self.device_id
     }
 
     fn place(&self) -> Place<'_> {
@@ -95,30 +142,55 @@ impl Resource for Port {
     const ATTRIBUTES: &'static [Attribute] = &[
         shown("id"),
         settable("name"),
-        settable("description"),
+        settable("description").unsorted(),
         fixed("project_id"),
         fixed("tenant_id"),
         fixed("network_id"),
         settable("mac_address"),
-        settable("fixed_ips"),
+        settable("fixed_ips").unsorted(),
         settable("device_id"),
         settable("device_owner"),
         shown("status"),
-        settable("admin_state_up"),
-        settable("binding:host_id").of("binding"),
-        shown("binding:vif_type").of("binding").unfiltered(),
-        shown("binding:vif_details").of("binding").unfiltered(),
-        settable("binding:vnic_type").of("binding").unfiltered(),
-        settable("binding:profile").of("binding").unfiltered(),
-        settable("security_groups").of("security-group"),
+        settable("admin_state_up").truth(),
+        settable("binding:host_id").of("binding").unsorted(),
+        shown("binding:vif_type")
+            .of("binding")
+            .unfiltered()
+            .unsorted(),
+        shown("binding:vif_details")
+            .of("binding")
+            .unfiltered()
+            .unsorted(),
+        settable("binding:vnic_type")
+            .of("binding")
+            .unfiltered()
+            .unsorted(),
+        settable("binding:profile")
+            .of("binding")
+            .unfiltered()
+            .unsorted(),
+        settable("security_groups").of("security-group").unsorted(),
         settable("allowed_address_pairs")
             .of("allowed-address-pairs")
-            .unfiltered(),
+            .unfiltered()
+            .unsorted(),
         settable("port_security_enabled")
             .of("port-security")
-            .unfiltered(),
-        fixed("tags").of("standard-attr-tag"),
-        shown("revision_number").of("standard-attr-revisions"),
+            .unfiltered()
+            .unsorted(),
+        settable("qos_policy_id").of("qos").unsorted(),
+        settable("dns_name").of("dns-integration").unsorted(),
+        shown("trunk_details")
+            .of("trunk-details")
+            .unfiltered()
+            .unsorted(),
+        fixed("tags").of("standard-attr-tag").unsorted(),
+        moment("created_at"),
+        moment("updated_at"),
+        shown("revision_number")
+            .of("standard-attr-revisions")
+            .number()
+            .unsorted(),
     ];
 
     fn missing(id: &str) -> Refusal {
@@ -130,23 +202,24 @@ impl Resource for Port {
         // Taken and dropped, as the default set of extension drivers does.
         body.take::<Vec<String>>("tags")?;
         let network_id: NetworkId = body.need("network_id")?;
-        if cloud.store.find::<Network>(network_id).is_none() {
-            return Err(Network::missing(&network_id.to_string()));
-        }
-        let full = |most: usize| cloud.store.all::<Self>().count() >= most;
-        if cloud.settings.max_ports.is_some_and(full) {
-            let message = "Quota exceeded for resources: ['port'].";
-            return Err(Refusal::conflict("OverQuota", message));
-        }
+        let network = cloud.store.find::<Network>(network_id);
+        let network = network.ok_or_else(|| Network::missing(&network_id.to_string()))?;
         let wish: Option<Vec<Wish>> = body.take("fixed_ips")?;
         let mac: Option<MacAddress> = body.or("mac_address", None)?;
         let id = PortId::from(common.id);
         let device_owner = body.text("device_owner")?.unwrap_or_default();
-        let groups = SecurityGroup::default_in(&cloud.store, &common.project_id);
-        let default_groups = if device_owner.starts_with("network:") {
-            Vec::new()
-        } else {
-            groups
+        let is_secured = body.flag("port_security_enabled")?;
+        let is_secured = is_secured.unwrap_or_else(|| by_default(network, &device_owner));
+        let wanted_groups = groups_of(cloud, &mut body)?;
+        let wants_groups = wanted_groups.is_some();
+        let groups = match wanted_groups {
+            Some(groups) => groups,
+            None if !is_secured => Vec::new(),
+            None if device_owner.starts_with("network:") => Vec::new(),
+            None => vec![SecurityGroup::ensure_default(
+                &mut cloud.store,
+                &common.project_id,
+            )],
         };
         let host_id: Option<Option<String>> = body.take("binding:host_id")?;
         let port = Self {
@@ -160,19 +233,36 @@ impl Resource for Port {
             admin_state_up: body.flag("admin_state_up")?.unwrap_or(true),
             host_id: String::new(),
             vif_type: String::new(),
-            vnic_type: vnic_type(&mut body)?.unwrap_or_else(|| "normal".to_owned()),
+            vnic_type: binding::vnic_type(&mut body)?.unwrap_or_else(|| "normal".to_owned()),
             profile: body.or("binding:profile", None)?.unwrap_or_default(),
-            security_groups: groups_of(cloud, &mut body)?.unwrap_or(default_groups),
-            allowed_address_pairs: body.or("allowed_address_pairs", None)?.unwrap_or_default(),
-            port_security_enabled: body.flag("port_security_enabled")?.unwrap_or(true),
+            security_groups: groups,
+            allowed_address_pairs: Vec::new(),
+            port_security_enabled: is_secured,
+            qos_policy_id: qos_policy(cloud, &mut body)?.unwrap_or_default(),
+            dns_name: body.text("dns_name")?.unwrap_or_default(),
         };
         port.check_mac(cloud)?;
         let fixed_ips = match wish {
             Some(wish) => port.place().addresses(&cloud.store, &[], &wish)?,
             None => port.place().any_addresses(&cloud.store)?,
         };
+        let mac_address = match mac {
+            Some(mac) => mac,
+            None => steady_mac(cloud, &port, &fixed_ips).unwrap_or(port.mac_address),
+        };
+        let port = Self {
+            mac_address,
+            ..port
+        };
+        let allowed_address_pairs = pairs(&mut body, port.mac_address)?.unwrap_or_default();
         let host_id = host_id.flatten().unwrap_or_default();
-        Ok(Self { fixed_ips, ..port }.bound_to(host_id, &cloud.settings))
+        let port = Self {
+            fixed_ips,
+            allowed_address_pairs,
+            ..port
+        };
+        check(&port, wants_groups)?;
+        Ok(port.bound_to(host_id, &cloud.settings))
     }
 
     fn update(self, cloud: &Cloud, mut body: Body) -> Result<Self, Refusal> {
@@ -187,22 +277,28 @@ impl Resource for Port {
         }
         let host_id: Option<Option<String>> = body.take("binding:host_id")?;
         let wish: Option<Vec<Wish>> = body.take("fixed_ips")?;
+        let wanted_groups = groups_of(cloud, &mut body)?;
+        let wants_groups = wanted_groups.is_some();
         let port = Self {
             mac_address,
             device_id: body.text("device_id")?.unwrap_or(self.device_id),
             device_owner: body.text("device_owner")?.unwrap_or(self.device_owner),
             admin_state_up: body.flag("admin_state_up")?.unwrap_or(self.admin_state_up),
-            vnic_type: vnic_type(&mut body)?.unwrap_or(self.vnic_type),
+            vnic_type: binding::vnic_type(&mut body)?.unwrap_or(self.vnic_type),
             profile: body
                 .or("binding:profile", Some(self.profile))?
                 .unwrap_or_default(),
-            security_groups: groups_of(cloud, &mut body)?.unwrap_or(self.security_groups),
-            allowed_address_pairs: body.or("allowed_address_pairs", self.allowed_address_pairs)?,
+            security_groups: wanted_groups.unwrap_or(self.security_groups),
+            allowed_address_pairs: pairs(&mut body, mac_address)?
+                .unwrap_or(self.allowed_address_pairs),
             port_security_enabled: body
                 .flag("port_security_enabled")?
                 .unwrap_or(self.port_security_enabled),
+            qos_policy_id: qos_policy(cloud, &mut body)?.unwrap_or(self.qos_policy_id),
+            dns_name: body.text("dns_name")?.unwrap_or(self.dns_name),
             ..self
         };
+        check(&port, wants_groups)?;
         port.check_mac(cloud)?;
         let fixed_ips = match wish {
             Some(wish) => port
@@ -217,17 +313,32 @@ impl Resource for Port {
         })
     }
 
-    fn delete(&self, _: &mut Cloud) -> Result<(), Refusal> {
-        Ok(())
+    fn delete(&self, cloud: &mut Cloud) -> Result<(), Refusal> {
+        trunk::check_unused(cloud, self.id())
+    }
+
+    fn key(attribute: &str, value: &str) -> Option<Key> {
+        match attribute {
+            "device_id" if !value.is_empty() => Some(Key::Device(value.to_owned())),
+            "mac_address" => value.parse().ok().map(Key::Mac),
+            "network_id" => value.parse().ok().map(Key::PortOn),
+            "security_groups" => value.parse().ok().map(Key::Member),
+            "fixed_ips" => value
+                .strip_prefix("ip_address=")?
+                .parse()
+                .ok()
+                .map(Key::Address),
+            "binding:host_id" if !value.is_empty() => Some(Key::Host(value.to_owned())),
+            _ => None,
+        }
     }
 
     fn decorate(&self, cloud: &Cloud, view: &mut View) {
-        let details = if self.is_bound() {
-            json!(cloud.settings.vif_details)
-        } else {
-            json!({})
-        };
-        view.insert("binding:vif_details".into(), details);
+        let details = self.vif_details(&cloud.settings);
+        view.insert("binding:vif_details".into(), json!(details));
+        if let Some(trunk) = cloud.store.trunk_on(self.id()) {
+            view.insert("trunk_details".into(), trunk.details(cloud));
+        }
     }
 }
 
@@ -249,6 +360,26 @@ impl Port {
     }
 }
 
+/// A hardware address that follows from the first address, so that a container that comes back to
+/// the same address has the same one; in OpenStack's range. None if it is in use, or if an address
+/// was made from the one that the port has.
+fn steady_mac(cloud: &Cloud, port: &Port, fixed_ips: &[FixedIp]) -> Option<MacAddress> {
+    let is_made_from_mac = |ip: &FixedIp| {
+        let net = IpNet::new(ip.ip_address, 64);
+        net.is_ok_and(|net| self_assigned(net.trunc(), port.mac_address) == ip.ip_address)
+    };
+    if fixed_ips.iter().any(is_made_from_mac) {
+        return None;
+    }
+    let (a, b, c) = match fixed_ips.first()?.ip_address {
+        IpAddr::V4(ip) => (ip.octets()[1], ip.octets()[2], ip.octets()[3]),
+        IpAddr::V6(ip) => (ip.octets()[13], ip.octets()[14], ip.octets()[15]),
+    };
+    let mac = MacAddress::from([0xfa, 0x16, 0x3e, a, b, c]);
+    let is_free = !cloud.store.has_mac(port.network_id, mac, port.id());
+    is_free.then_some(mac)
+}
+
 /// A hardware address that no port of the network has, in OpenStack's range.
 fn free_mac(cloud: &Cloud, network: NetworkId, port: PortId) -> MacAddress {
     loop {
@@ -257,40 +388,5 @@ fn free_mac(cloud: &Cloud, network: NetworkId, port: PortId) -> MacAddress {
         if !cloud.store.has_mac(network, mac, port) {
             return mac;
         }
-    }
-}
-
-/// What an interface can be plugged as: the values of Neutron's `binding:vnic_type`.
-const VNIC_TYPES: [&str; 11] = [
-    "normal",
-    "direct",
-    "macvtap",
-    "baremetal",
-    "direct-physical",
-    "virtio-forwarder",
-    "smart-nic",
-    "vdpa",
-    "accelerator-direct",
-    "accelerator-direct-physical",
-    "remote-managed",
-];
-
-fn vnic_type(body: &mut Body) -> Result<Option<String>, Refusal> {
-    let vnic_type = body.text("binding:vnic_type")?;
-    match &vnic_type {
-        None => Ok(None),
-        Some(known) if VNIC_TYPES.contains(&known.as_str()) => Ok(vnic_type),
-        Some(wrong) => Err(Refusal::bad_request(format!(
-            "Invalid input for binding:vnic_type. Reason: {wrong} is not in valid_values."
-        ))),
-    }
-}
-
-fn groups_of(cloud: &Cloud, body: &mut Body) -> Result<Option<Vec<SecurityGroupId>>, Refusal> {
-    let groups: Option<Vec<SecurityGroupId>> = body.take("security_groups")?;
-    let missing = |id: &&SecurityGroupId| cloud.store.find::<SecurityGroup>(**id).is_none();
-    match groups.iter().flatten().find(missing) {
-        Some(id) => Err(SecurityGroup::missing(&id.to_string())),
-        None => Ok(groups),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use neutron_api::{FixedIp, IpVersion, MacAddress, NetworkId, PortId, SubnetId};
+use neutron_api::{AllocationPool, FixedIp, IpVersion, MacAddress, NetworkId, PortId, SubnetId};
 use serde::Deserialize;
 
 use crate::address::{first_free, self_assigned};
@@ -158,10 +158,11 @@ impl Place<'_> {
             );
             return Err(Refusal::invalid("AllocationOnAutoAddressSubnet", message));
         }
-        if store
-            .addresses_in(subnet.id(), self.port)
-            .contains(&address)
-        {
+        let only = AllocationPool {
+            start: address,
+            end: address,
+        };
+        if self.taken(store, subnet, only).next().is_some() {
             let message = format!(
                 "IP address {address} already allocated in subnet {}",
                 subnet.id()
@@ -177,9 +178,9 @@ impl Place<'_> {
         subnet: &Subnet,
         chosen: &[FixedIp],
     ) -> Result<FixedIp, Refusal> {
-        let mut taken = store.addresses_in(subnet.id(), self.port);
-        taken.extend(chosen.iter().map(|ip| ip.ip_address));
-        first_free(&subnet.allocation_pools, &taken)
+        let chosen: Vec<IpAddr> = chosen.iter().map(|ip| ip.ip_address).collect();
+        let taken = |part| self.taken(store, subnet, part);
+        first_free(&subnet.allocation_pools, taken, &chosen)
             .map(|address| self.ip(subnet, address))
             .ok_or_else(|| {
                 let message = format!(
@@ -188,6 +189,20 @@ impl Place<'_> {
                 );
                 Refusal::conflict("IpAddressGenerationFailure", message)
             })
+    }
+
+    /// The addresses of a part of a subnet that other ports have, in order.
+    fn taken<'s>(
+        &self,
+        store: &'s Store,
+        subnet: &Subnet,
+        part: AllocationPool,
+    ) -> impl Iterator<Item = IpAddr> + use<'s> {
+        let own = self.port;
+        store
+            .allocations(subnet.id(), part)
+            .filter(move |(_, port)| *port != own)
+            .map(|(address, _)| address)
     }
 
     fn self_assigned<'s>(&'s self, store: &'s Store) -> impl Iterator<Item = FixedIp> + 's {

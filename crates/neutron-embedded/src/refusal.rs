@@ -1,9 +1,12 @@
 //! Saying no, as Neutron does: a status, the name of an exception, a sentence.
 
+use std::error::Error as _;
 use std::fmt::Display;
 
 use http::StatusCode;
 use neutron_api::Fault;
+
+use crate::disk::SaveError;
 
 /// A refusal.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -57,6 +60,13 @@ impl Refusal {
             "HTTPInternalServerError",
             "Request Failed: internal server error while processing your request.",
         )
+    }
+
+    /// What could not be kept, by the name that Neutron's database layer has for it.
+    pub(crate) fn unsaved(error: &SaveError) -> Self {
+        let cause = error.source().map(ToString::to_string);
+        let message = format!("{error}: {}.", cause.unwrap_or_default());
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "DBError", message)
     }
 
     /// A path that leads nowhere.

@@ -8,8 +8,9 @@ use uuid::Uuid;
 use crate::body::{Attribute, Body};
 use crate::cloud::{Answer, Ask, Cloud};
 use crate::list;
+use crate::quota;
 use crate::refusal::Refusal;
-use crate::store::{Common, Row};
+use crate::store::{Common, Key, Row};
 use crate::tag;
 
 /// An object as JSON.
@@ -27,6 +28,11 @@ pub(crate) trait Resource: Row + Serialize {
     /// The refusal if there is none with this identifier.
     fn missing(id: &str) -> Refusal;
 
+    /// Refuses what can't be asked for in one request.
+    fn check_many(_bodies: &[Body]) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     /// Makes one; what it returns is kept.
     fn create(cloud: &mut Cloud, common: Common, body: Body) -> Result<Self, Refusal>;
 
@@ -35,6 +41,11 @@ pub(crate) trait Resource: Row + Serialize {
 
     /// Refuses, or removes what goes along.
     fn delete(&self, cloud: &mut Cloud) -> Result<(), Refusal>;
+
+    /// What objects for which a condition holds are looked up by, if they are.
+    fn key(_attribute: &str, _value: &str) -> Option<Key> {
+        None
+    }
 
     /// What is shown beyond what is kept.
     fn decorate(&self, _cloud: &Cloud, _view: &mut View) {}
@@ -52,6 +63,7 @@ pub(crate) fn serve<R: Resource>(
         (&Method::GET, [id]) => show::<R>(cloud, ask, id),
         (&Method::PUT, [id]) => update::<R>(cloud, ask, id),
         (&Method::DELETE, [id]) => delete::<R>(cloud, ask, id),
+        (&Method::PUT | &Method::DELETE, []) => Err(R::missing("None")),
         (_, [] | [_]) => Err(Refusal::no_such_method()),
         (_, [id, "tags", tag @ ..]) if cloud.has_extension("standard-attr-tag") => {
             // Neutron stumbles over the tags of what does not exist, and over conditions on tags.
@@ -66,8 +78,7 @@ pub(crate) fn serve<R: Resource>(
 
 fn list_all<R: Resource>(cloud: &Cloud, ask: &Ask) -> Result<Answer, Refusal> {
     let wanted = list::Wanted::read(ask, &known::<R>(cloud), cloud)?;
-    let views = cloud.store.all::<R>().map(|row| view(cloud, row));
-    let page = wanted.page(views).map_err(R::missing)?;
+    let page = wanted.page::<R>(cloud)?;
     let mut body = Map::from_iter([(R::MANY.to_owned(), json!(page.objects))]);
     if !page.links.is_empty() {
         body.insert(format!("{}_links", R::MANY), json!(page.links));
@@ -87,19 +98,10 @@ fn show<R: Resource>(cloud: &Cloud, ask: &Ask, id: &str) -> Result<Answer, Refus
 fn create<R: Resource>(cloud: &mut Cloud, ask: &Ask) -> Result<Answer, Refusal> {
     let known = known::<R>(cloud);
     let (bodies, as_many) = Body::to_create(&ask.body, (R::ONE, R::MANY), &known)?;
-    let before = as_many.then(|| cloud.store.clone());
+    R::check_many(&bodies)?;
     let mut made = Vec::new();
     for body in bodies {
-        match create_one::<R>(cloud, body) {
-            Ok(row) => made.push(row),
-            Err(refusal) => {
-                // All or none of them.
-                if let Some(before) = before {
-                    cloud.store = before;
-                }
-                return Err(refusal);
-            }
-        }
+        made.push(create_one::<R>(cloud, body)?);
     }
     let mut views = made.iter().map(|row| view(cloud, row));
     if as_many {
@@ -113,16 +115,12 @@ fn create<R: Resource>(cloud: &mut Cloud, ask: &Ask) -> Result<Answer, Refusal> 
 fn create_one<R: Resource>(cloud: &mut Cloud, mut body: Body) -> Result<R, Refusal> {
     let project: Option<String> = body.take("project_id")?;
     let tenant: Option<String> = body.take("tenant_id")?;
-    let common = Common {
-        id: Uuid::new_v4(),
-        name: body.text("name")?.unwrap_or_default(),
-        description: body.text("description")?.unwrap_or_default(),
-        project_id: project
-            .or(tenant)
-            .unwrap_or_else(|| cloud.settings.project_id.clone()),
-        tags: [].into(),
-        revision_number: 1,
-    };
+    let name = body.text("name")?.unwrap_or_default();
+    let description = body.text("description")?.unwrap_or_default();
+    let project = project.or(tenant);
+    let project = project.as_ref().unwrap_or(&cloud.settings.project_id);
+    quota::check::<R>(cloud, project)?;
+    let common = Common::new(&name, &description, project);
     let row = R::create(cloud, common, body)?;
     cloud.store.insert(row.clone());
     Ok(row)
@@ -185,7 +183,7 @@ fn known<R: Resource>(cloud: &Cloud) -> Vec<Attribute> {
         .collect()
 }
 
-fn view<R: Resource>(cloud: &Cloud, row: &R) -> View {
+pub(crate) fn view<R: Resource>(cloud: &Cloud, row: &R) -> View {
     let Ok(Value::Object(mut view)) = serde_json::to_value(row) else {
         return View::new();
     };

@@ -1,54 +1,79 @@
-//! Security groups: the default one, to be looked up.
+//! Security groups; what is in them: `security_group_rule`.
 
 use neutron_api::SecurityGroupId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
-use crate::body::{Attribute, Body, fixed, settable, shown};
+use crate::body::{Attribute, Body, fixed, moment, settable, shown};
 use crate::cloud::Cloud;
 use crate::refusal::Refusal;
-use crate::resource::Resource;
-use crate::store::{Common, Store};
+use crate::resource::{self, Resource, View};
+use crate::security_group_rule::SecurityGroupRule;
+use crate::store::{Common, Key, Store};
 
 /// A security group as it is kept.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct SecurityGroup {
     #[serde(flatten)]
     pub(crate) common: Common,
-    stateful: bool,
+    pub(crate) stateful: bool,
     shared: bool,
-    security_group_rules: [(); 0],
+    is_default: bool,
 }
 
 impl SecurityGroup {
-    /// The one that every project has.
-    pub(crate) fn default_of(project: &str) -> Self {
-        Self::with(Common {
-            id: Uuid::new_v4(),
-            name: "default".to_owned(),
-            description: "Default security group".to_owned(),
-            project_id: project.to_owned(),
-            tags: [].into(),
-            revision_number: 1,
-        })
+    pub(crate) fn id(&self) -> SecurityGroupId {
+        self.common.id.into()
     }
 
-    fn with(common: Common) -> Self {
-        Self {
-            common,
-            stateful: true,
-            shared: false,
-            security_group_rules: [],
+    pub(crate) fn is_default(&self) -> bool {
+        self.is_default
+    }
+
+    pub(crate) fn looked_up_by(&self) -> Vec<Key> {
+        Vec::new()
+    }
+
+    /// As clients read it.
+    pub(crate) fn shown(&self, store: &Store) -> neutron_api::SecurityGroup {
+        neutron_api::SecurityGroup {
+            id: self.id(),
+            name: self.common.name.clone(),
+            description: self.common.description.clone(),
+            project_id: self.common.project_id.clone(),
+            stateful: self.stateful,
+            rules: store
+                .rules_of(self.id())
+                .map(SecurityGroupRule::shown)
+                .collect(),
+            tags: self.common.tags.iter().cloned().collect(),
+            revision_number: Some(self.common.revision_number),
         }
     }
 
-    /// The group that a port has if none is asked for.
-    pub(crate) fn default_in(store: &Store, project: &str) -> Vec<SecurityGroupId> {
-        store
-            .all::<Self>()
-            .filter(|group| group.common.name == "default" && group.common.project_id == project)
-            .map(|group| group.common.id.into())
-            .collect()
+    /// Makes the group that every project has, if the project has none yet.
+    pub(crate) fn ensure_default(store: &mut Store, project: &str) -> SecurityGroupId {
+        let is_it = |group: &&Self| group.is_default && group.common.project_id == project;
+        if let Some(group) = store.all::<Self>().find(is_it) {
+            return group.id();
+        }
+        let group = Self {
+            common: Common::new("default", "Default security group", project),
+            stateful: true,
+            shared: false,
+            is_default: true,
+        };
+        group.insert_template(store);
+        let id = group.id();
+        store.insert(group);
+        id
+    }
+
+    fn insert_template(&self, store: &mut Store) {
+        for rule in SecurityGroupRule::template(self) {
+            store.insert(rule);
+        }
     }
 }
 
@@ -58,14 +83,22 @@ impl Resource for SecurityGroup {
     const ATTRIBUTES: &'static [Attribute] = &[
         shown("id"),
         settable("name"),
-        settable("description"),
+        settable("description").unsorted(),
         fixed("project_id"),
         fixed("tenant_id"),
-        settable("stateful"),
-        shown("shared"),
-        shown("security_group_rules").unfiltered(),
-        shown("tags").of("standard-attr-tag"),
-        shown("revision_number").of("standard-attr-revisions"),
+        settable("stateful")
+            .of("stateful-security-group")
+            .truth()
+            .unsorted(),
+        shown("shared").truth().unsorted(),
+        shown("security_group_rules").unfiltered().unsorted(),
+        shown("tags").of("standard-attr-tag").unsorted(),
+        moment("created_at"),
+        moment("updated_at"),
+        shown("revision_number")
+            .of("standard-attr-revisions")
+            .number()
+            .unsorted(),
     ];
 
     fn missing(id: &str) -> Refusal {
@@ -73,39 +106,79 @@ impl Resource for SecurityGroup {
         Refusal::not_found("SecurityGroupNotFound", message)
     }
 
-    fn create(_: &mut Cloud, common: Common, mut body: Body) -> Result<Self, Refusal> {
-        if common.name == "default" {
-            let message = "Default security group already exists.";
+    fn create(cloud: &mut Cloud, common: Common, mut body: Body) -> Result<Self, Refusal> {
+        check_name(&common.name)?;
+        let group = Self {
+            stateful: body.flag("stateful")?.unwrap_or(true),
+            common,
+            shared: false,
+            is_default: false,
+        };
+        Self::ensure_default(&mut cloud.store, &group.common.project_id);
+        group.insert_template(&mut cloud.store);
+        Ok(group)
+    }
+
+    fn update(self, cloud: &Cloud, mut body: Body) -> Result<Self, Refusal> {
+        let before = cloud.store.find::<Self>(self.common.id);
+        let renamed = before.is_some_and(|before| before.common.name != self.common.name);
+        if renamed {
+            check_name(&self.common.name)?;
+        }
+        if renamed && self.is_default {
+            let message = "Updating default security group not allowed.";
             return Err(Refusal::conflict(
-                "SecurityGroupDefaultAlreadyExists",
+                "SecurityGroupCannotUpdateDefault",
                 message,
             ));
         }
-        let stateful = body.flag("stateful")?.unwrap_or(true);
-        Ok(Self {
-            stateful,
-            ..Self::with(common)
-        })
-    }
-
-    fn update(self, _: &Cloud, mut body: Body) -> Result<Self, Refusal> {
         let stateful = body.flag("stateful")?.unwrap_or(self.stateful);
+        if stateful != self.stateful && cloud.store.is_group_used(self.id()) {
+            return Err(in_use(self.common.id));
+        }
         Ok(Self { stateful, ..self })
     }
 
     fn delete(&self, cloud: &mut Cloud) -> Result<(), Refusal> {
-        let id = self.common.id;
-        if self.common.name == "default" {
-            let message = "Removing default security group not allowed.";
+        let id = self.id();
+        if cloud.store.is_group_used(id) {
+            return Err(in_use(self.common.id));
+        }
+        if self.is_default {
+            let message = "Insufficient rights for removing default security group.";
             return Err(Refusal::conflict(
                 "SecurityGroupCannotRemoveDefault",
                 message,
             ));
         }
-        if cloud.store.is_group_used(id.into()) {
-            let message = format!("Security Group {id} in use.");
-            return Err(Refusal::conflict("SecurityGroupInUse", message));
+        let own = cloud.store.ids(Key::RuleOf(id));
+        let rules: Vec<Uuid> = own.chain(cloud.store.ids(Key::RuleFrom(id))).collect();
+        for rule in rules {
+            cloud.store.remove::<SecurityGroupRule>(rule);
         }
         Ok(())
     }
+
+    fn decorate(&self, cloud: &Cloud, view: &mut View) {
+        view.remove("is_default");
+        let rules = cloud.store.rules_of(self.id());
+        let rules: Vec<View> = rules.map(|rule| resource::view(cloud, rule)).collect();
+        view.insert("security_group_rules".into(), json!(rules));
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Refusal> {
+    if !name.eq_ignore_ascii_case("default") {
+        return Ok(());
+    }
+    let message = "Default security group already exists.";
+    Err(Refusal::conflict(
+        "SecurityGroupDefaultAlreadyExists",
+        message,
+    ))
+}
+
+fn in_use(id: Uuid) -> Refusal {
+    let message = format!("Security Group {id} in use.");
+    Refusal::conflict("SecurityGroupInUse", message)
 }

@@ -1,5 +1,10 @@
 //! What can be different from one Neutron to another.
 
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use ipnet::IpNet;
 use neutron_api::VifDetails;
 use serde_json::{Map, json};
@@ -11,6 +16,8 @@ pub struct EmbeddedSettings {
     pub project_id: String,
     /// The largest IP packet that fits into a network, in bytes.
     pub mtu: u32,
+    /// `provider:network_type` of every network.
+    pub network_type: String,
     /// The aliases of the extensions; what belongs to another one is not there.
     pub extensions: Vec<String>,
     /// The hosts that ports can be bound to.
@@ -21,12 +28,33 @@ pub struct EmbeddedSettings {
     pub vif_details: VifDetails,
     /// Whether a bound port forwards at once, without anybody's [`report`](crate::Embedded::report).
     pub active_when_bound: bool,
-    /// The quota of ports.
-    pub max_ports: Option<usize>,
+    /// How many objects of a kind, such as `port`, a project may have that has no quota of its own;
+    /// of a kind that is not here, any number.
+    pub quotas: BTreeMap<String, u32>,
     /// How many objects a list is cut after at the latest, as `pagination_max_limit` does.
     pub max_page: Option<usize>,
     /// The subnet pools that are there from the start.
     pub pools: Vec<SharedPool>,
+    /// Whether a range may be in one network only, as where one host routes between all of them.
+    pub one_routing_table: bool,
+    /// Where else ranges are in use; only asked with `one_routing_table`.
+    pub ranges_in_use: Option<Arc<dyn RangesInUse>>,
+}
+
+/// Says which ranges no subnet may have, because something else on the host uses them.
+#[async_trait]
+pub trait RangesInUse: Debug + Send + Sync {
+    /// All of them, but for those of the subnets themselves; asked for each subnet to be made.
+    async fn list(&self) -> Vec<RangeInUse>;
+}
+
+/// A range that is in use.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RangeInUse {
+    /// The range; all addresses, as in a default route, are not a range in use.
+    pub range: IpNet,
+    /// What uses it, as it goes after "in use by": `Docker's network bridge`.
+    pub by: String,
 }
 
 /// The hosts that ports can be bound to; binding to another gives `binding_failed`.
@@ -58,13 +86,37 @@ pub struct SharedPool {
     pub default_prefixlen: u8,
 }
 
+impl EmbeddedSettings {
+    /// The one Neutron of a host without a cloud: its ports are plugged into a Linux bridge for each
+    /// network, named by [`bridge_name`](crate::bridge_name).
+    pub fn standalone(host: &str, mtu: u32) -> Self {
+        Self {
+            mtu,
+            // What Neutron calls a network that does not leave its host.
+            network_type: "local".to_owned(),
+            hosts: Hosts::These(vec![host.to_owned()]),
+            one_routing_table: true,
+            vif_type: "bridge".to_owned(),
+            vif_details: VifDetails {
+                rest: Map::from_iter([
+                    ("port_filter".to_owned(), json!(true)),
+                    ("connectivity".to_owned(), json!("l2")),
+                    ("bound_drivers".to_owned(), json!({"0": "linuxbridge"})),
+                ]),
+                ..VifDetails::default()
+            },
+            ..Self::default()
+        }
+    }
+}
+
 /// What a Neutron of 2026.1 with ML2 and OVN lists, as far as it is here.
-const EXTENSIONS: [&str; 19] = [
-    "agent",
+const EXTENSIONS: [&str; 30] = [
     "allowed-address-pairs",
     "binding",
     "default-subnetpools",
     "empty-string-filtering",
+    "external-net",
     "filter-validation",
     "ip-substring-filtering",
     "net-mtu",
@@ -72,12 +124,23 @@ const EXTENSIONS: [&str; 19] = [
     "pagination",
     "port-security",
     "project-id",
+    "provider",
+    "quota-check-limit",
+    "quota-check-limit-default",
+    "quota_details",
+    "quotas",
     "revision-if-match",
     "security-group",
+    "security-groups-normalized-cidr",
+    "security-groups-rules-belongs-to-default-sg",
     "sorting",
+    "standard-attr-description",
     "standard-attr-revisions",
     "standard-attr-tag",
+    "standard-attr-timestamp",
+    "stateful-security-group",
     "subnet_allocation",
+    "subnetpool-prefix-ops",
     "tag-creation",
 ];
 
@@ -93,6 +156,7 @@ impl Default for EmbeddedSettings {
         Self {
             project_id: "6f6c1f3a5b1d4f0c9d4a3f1e2b7c8d90".to_owned(),
             mtu: 1442,
+            network_type: "geneve".to_owned(),
             extensions: EXTENSIONS.map(str::to_owned).into(),
             hosts: Hosts::Any,
             vif_type: "ovs".to_owned(),
@@ -107,9 +171,11 @@ impl Default for EmbeddedSettings {
                 ]),
             },
             active_when_bound: false,
-            max_ports: None,
+            quotas: BTreeMap::new(),
             max_page: None,
             pools: vec![pool("kuryr", kuryr, 24), pool("kuryr6", kuryr6, 64)],
+            one_routing_table: false,
+            ranges_in_use: None,
         }
     }
 }

@@ -1,23 +1,26 @@
-//! Subnets.
+//! Subnets: what they are. Where their ranges come from: `range`; what they must be like: `check`.
+
+mod check;
+mod range;
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use neutron_api::{AllocationPool, HostRoute, IpVersion, NetworkId, SubnetId, SubnetPoolId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::address::{contains, default_pools, is_within, next, overlap, version, width};
-use crate::body::{Attribute, Body, fixed, settable, shown};
+use crate::address::default_pools;
+use crate::body::{Attribute, Body, fixed, moment, settable, shown};
 use crate::cloud::Cloud;
 use crate::network::Network;
 use crate::port::Port;
 use crate::refusal::Refusal;
 use crate::resource::Resource;
-use crate::store::Common;
-use crate::subnet_pool::SubnetPool;
+use crate::store::{Common, Key};
+use range::Range;
 
 /// A subnet as it is kept.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Subnet {
     #[serde(flatten)]
     pub(crate) common: Common,
@@ -37,6 +40,40 @@ pub(crate) struct Subnet {
 impl Subnet {
     pub(crate) fn id(&self) -> SubnetId {
         self.common.id.into()
+    }
+
+    pub(crate) fn looked_up_by(&self) -> Vec<Key> {
+        let pool = self.subnetpool_id.map(Key::RangeFrom);
+        [Key::SubnetOn(self.network_id)]
+            .into_iter()
+            .chain(pool)
+            .collect()
+    }
+
+    /// As clients read it.
+    pub(crate) fn shown(&self) -> neutron_api::Subnet {
+        neutron_api::Subnet {
+            id: self.id(),
+            name: self.common.name.clone(),
+            network_id: self.network_id,
+            project_id: self.common.project_id.clone(),
+            cidr: self.cidr,
+            gateway_ip: self.gateway_ip,
+            enable_dhcp: self.enable_dhcp,
+            host_routes: self.host_routes.clone(),
+            allocation_pools: self.allocation_pools.clone(),
+            subnetpool_id: self.subnetpool_id,
+            tags: self.common.tags.iter().cloned().collect(),
+            revision_number: Some(self.common.revision_number),
+        }
+    }
+
+    /// All its addresses.
+    pub(crate) fn everything(&self) -> AllocationPool {
+        AllocationPool {
+            start: self.cidr.network(),
+            end: self.cidr.broadcast(),
+        }
     }
 
     pub(crate) fn version(&self) -> IpVersion {
@@ -59,39 +96,38 @@ impl Subnet {
     }
 }
 
-/// Where a new subnet's range comes from, and what goes with it.
-struct Range {
-    cidr: IpNet,
-    gateway_ip: Option<IpAddr>,
-    subnetpool_id: Option<SubnetPoolId>,
-}
-
 impl Resource for Subnet {
     const ONE: &'static str = "subnet";
     const MANY: &'static str = "subnets";
     const ATTRIBUTES: &'static [Attribute] = &[
         shown("id"),
         settable("name"),
-        settable("description"),
+        settable("description").unsorted(),
         fixed("project_id"),
         fixed("tenant_id"),
         fixed("network_id"),
-        fixed("ip_version"),
+        fixed("ip_version").number(),
         fixed("cidr"),
-        fixed("prefixlen").unfiltered(),
+        fixed("prefixlen").unfiltered().unsorted(),
         fixed("subnetpool_id"),
         fixed("use_default_subnetpool")
             .of("default-subnetpools")
-            .unfiltered(),
+            .unfiltered()
+            .unsorted(),
         settable("gateway_ip"),
-        settable("allocation_pools").unfiltered(),
-        settable("host_routes").unfiltered(),
-        settable("dns_nameservers").unfiltered(),
-        settable("enable_dhcp"),
+        settable("allocation_pools").unfiltered().unsorted(),
+        settable("host_routes").unfiltered().unsorted(),
+        settable("dns_nameservers").unfiltered().unsorted(),
+        settable("enable_dhcp").truth(),
         fixed("ipv6_ra_mode"),
         fixed("ipv6_address_mode"),
-        shown("tags").of("standard-attr-tag"),
-        shown("revision_number").of("standard-attr-revisions"),
+        shown("tags").of("standard-attr-tag").unsorted(),
+        moment("created_at"),
+        moment("updated_at"),
+        shown("revision_number")
+            .of("standard-attr-revisions")
+            .number()
+            .unsorted(),
     ];
 
     fn missing(id: &str) -> Refusal {
@@ -101,14 +137,19 @@ impl Resource for Subnet {
 
     fn create(cloud: &mut Cloud, common: Common, mut body: Body) -> Result<Self, Refusal> {
         let network_id: NetworkId = body.need("network_id")?;
-        let ip_version: IpVersion = body.need("ip_version")?;
+        let ip_version = ip_version(&mut body)?;
         let pools: Option<Vec<AllocationPool>> = body.take("allocation_pools")?;
-        let range = range(cloud, &mut body, ip_version, pools.is_some())?;
         let Range {
             cidr,
             gateway_ip,
             subnetpool_id,
-        } = range;
+        } = range::choose(
+            cloud,
+            &mut body,
+            (network_id, &common.project_id),
+            ip_version,
+            pools.is_some(),
+        )?;
         let subnet = Self {
             common,
             network_id,
@@ -125,17 +166,13 @@ impl Resource for Subnet {
             ipv6_ra_mode: mode(&mut body, "ipv6_ra_mode", ip_version)?,
             ipv6_address_mode: mode(&mut body, "ipv6_address_mode", ip_version)?,
         };
-        let network: Network = cloud
-            .store
-            .find(network_id)
-            .cloned()
-            .ok_or_else(|| Network::missing(&network_id.to_string()))?;
+        if cloud.store.find::<Network>(network_id).is_none() {
+            return Err(Network::missing(&network_id.to_string()));
+        }
         let subnet = subnet.checked()?;
         subnet.check_neighbours(cloud)?;
         // A subnet more is a change of the network.
-        let mut network = network;
-        network.common.revision_number += 1;
-        cloud.store.insert(network);
+        cloud.store.touch::<Network>(network_id);
         Ok(subnet)
     }
 
@@ -155,9 +192,17 @@ impl Resource for Subnet {
         subnet.checked()
     }
 
+    fn key(attribute: &str, value: &str) -> Option<Key> {
+        match attribute {
+            "network_id" => value.parse().ok().map(Key::SubnetOn),
+            "subnetpool_id" => value.parse().ok().map(Key::RangeFrom),
+            _ => None,
+        }
+    }
+
     fn delete(&self, cloud: &mut Cloud) -> Result<(), Refusal> {
         let used = |port: &&Port| !port.goes_with_network();
-        if cloud.store.ports_in(self.id()).any(|port| used(&port)) {
+        if cloud.store.ports_in(self).iter().any(used) {
             let message = format!(
                 "Unable to complete operation on subnet {}: One or more ports have an IP \
                  allocation from this subnet.",
@@ -165,216 +210,14 @@ impl Resource for Subnet {
             );
             return Err(Refusal::conflict("SubnetInUse", message));
         }
-        let mut ports: Vec<Port> = cloud.store.ports_in(self.id()).cloned().collect();
+        let ports = cloud.store.ports_in(self);
+        let mut ports: Vec<Port> = ports.into_iter().cloned().collect();
         for port in &mut ports {
             port.fixed_ips.retain(|ip| ip.subnet_id != self.id());
             cloud.store.replace(port.clone());
         }
         Ok(())
     }
-}
-
-impl Subnet {
-    fn checked(self) -> Result<Self, Refusal> {
-        self.check_dhcp()?;
-        self.check_gateway()?;
-        self.check_pools()?;
-        let wrong = |address: &IpAddr| IpVersion::of(*address) != self.ip_version;
-        if let Some(route) = self
-            .host_routes
-            .iter()
-            .find(|route| wrong(&route.nexthop) || version(route.destination) != self.ip_version)
-        {
-            let (hop, version) = (route.nexthop, u8::from(self.ip_version));
-            return Err(Refusal::input(format_args!(
-                "nexthop '{hop}' does not match the ip_version '{version}'"
-            )));
-        }
-        if let Some(server) = self.dns_nameservers.iter().find(|server| wrong(server)) {
-            let version = u8::from(self.ip_version);
-            return Err(Refusal::input(format_args!(
-                "dns_nameserver '{server}' does not match the ip_version '{version}'"
-            )));
-        }
-        Ok(self)
-    }
-
-    fn check_gateway(&self) -> Result<(), Refusal> {
-        let Some(gateway) = self.gateway_ip else {
-            return Ok(());
-        };
-        let version = u8::from(self.ip_version);
-        if IpVersion::of(gateway) != self.ip_version {
-            return Err(Refusal::input(format_args!(
-                "gateway_ip '{gateway}' does not match the ip_version '{version}'"
-            )));
-        }
-        let ends = [self.cidr.network(), self.cidr.broadcast()];
-        if self.ip_version == IpVersion::V4 && ends.contains(&gateway) {
-            return Err(Refusal::input("Gateway is not valid on subnet"));
-        }
-        let mut pools = self.allocation_pools.iter();
-        match pools.find(|pool| contains(**pool, gateway)) {
-            // A subnet of one address has it as its pool, gateway or not.
-            Some(pool) if self.cidr.prefix_len() < width(self.ip_version) => {
-                let message = format!(
-                    "Gateway ip {gateway} conflicts with allocation pool {}-{}.",
-                    pool.start, pool.end
-                );
-                Err(Refusal::conflict(
-                    "GatewayConflictWithAllocationPools",
-                    message,
-                ))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn check_dhcp(&self) -> Result<(), Refusal> {
-        if self.cidr.prefix_len() == 0 {
-            return Err(Refusal::input("0 is not allowed as CIDR prefix length"));
-        }
-        // A DHCP server and a client need an address each.
-        if self.enable_dhcp && self.cidr.prefix_len() > width(self.ip_version) - 2 {
-            return Err(Refusal::input(
-                "Subnet has a prefix length that is incompatible with DHCP service enabled",
-            ));
-        }
-        Ok(())
-    }
-
-    fn check_pools(&self) -> Result<(), Refusal> {
-        let text = |pool: &AllocationPool| format!("{}-{}", pool.start, pool.end);
-        for (index, pool) in self.allocation_pools.iter().enumerate() {
-            let versions = [IpVersion::of(pool.start), IpVersion::of(pool.end)];
-            if versions != [self.ip_version; 2] || pool.start > pool.end {
-                let message = format!("The allocation pool {} is not valid.", text(pool));
-                return Err(Refusal::invalid("InvalidAllocationPool", message));
-            }
-            if !is_within(*pool, self.cidr) {
-                let message = format!(
-                    "The allocation pool {} spans beyond the subnet cidr {}.",
-                    text(pool),
-                    self.cidr
-                );
-                return Err(Refusal::invalid("OutOfBoundsAllocationPool", message));
-            }
-            let mut earlier = self.allocation_pools.iter().take(index);
-            let meets =
-                |other: &&AllocationPool| other.start <= pool.end && pool.start <= other.end;
-            if let Some(other) = earlier.find(meets) {
-                let message = format!(
-                    "Found overlapping allocation pools: {} {} for subnet {}.",
-                    text(other),
-                    text(pool),
-                    self.cidr
-                );
-                return Err(Refusal::conflict("OverlappingAllocationPools", message));
-            }
-        }
-        Ok(())
-    }
-
-    /// The other subnets of the network must be elsewhere, and of the same pool.
-    fn check_neighbours(&self, cloud: &Cloud) -> Result<(), Refusal> {
-        for other in cloud.store.subnets_on(self.network_id) {
-            if overlap(other.cidr, self.cidr) {
-                return Err(Refusal::input(format_args!(
-                    "Requested subnet with cidr: {} for network: {} overlaps with another subnet",
-                    self.cidr, self.network_id
-                )));
-            }
-            if other.ip_version == self.ip_version && other.subnetpool_id != self.subnetpool_id {
-                let message = "Subnets hosted on the same network must be allocated from the same subnet pool.";
-                return Err(Refusal::invalid("NetworkSubnetPoolAffinityError", message));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn range(
-    cloud: &Cloud,
-    body: &mut Body,
-    ip_version: IpVersion,
-    has_pools: bool,
-) -> Result<Range, Refusal> {
-    let cidr: Option<IpNet> = body.or("cidr", None)?.map(|cidr: IpNet| cidr.trunc());
-    let length: Option<u8> = body.or("prefixlen", None)?;
-    let gateway: Option<Option<IpAddr>> = body.take("gateway_ip")?;
-    if cidr.is_some() && length.is_some() {
-        return Err(bad("cidr and prefixlen must not be supplied together"));
-    }
-    if let Some(cidr) = cidr.filter(|cidr| version(*cidr) != ip_version) {
-        let version = u8::from(ip_version);
-        return Err(Refusal::input(format_args!(
-            "cidr '{cidr}' does not match the ip_version '{version}'"
-        )));
-    }
-    let pool = pool(cloud, body, ip_version)?;
-    let (cidr, from_any) = match (pool, cidr, gateway.flatten()) {
-        (None, None, _) => {
-            return Err(bad(
-                "a subnetpool must be specified in the absence of a cidr",
-            ));
-        }
-        (Some(_), None, _) if has_pools => {
-            return Err(bad(
-                "allocation_pools allowed only for specific subnet requests.",
-            ));
-        }
-        (None, Some(cidr), _) => (cidr, false),
-        (Some(pool), Some(cidr), _) => {
-            pool.check_range(cloud, cidr)?;
-            (cidr, false)
-        }
-        (Some(pool), None, Some(gateway)) => (pool.range_around(cloud, gateway, length)?, false),
-        (Some(pool), None, None) => (pool.any_range(cloud, length)?, true),
-    };
-    let gateway_ip = gateway.unwrap_or_else(|| match ip_version {
-        // Neutron makes the routers' anycast address (RFC 4291, 2.6.1) the gateway.
-        IpVersion::V6 if !from_any => Some(cidr.network()),
-        IpVersion::V4 | IpVersion::V6 => Some(next(cidr.network())),
-    });
-    Ok(Range {
-        cidr,
-        gateway_ip,
-        subnetpool_id: pool.map(SubnetPool::id),
-    })
-}
-
-fn pool<'a>(
-    cloud: &'a Cloud,
-    body: &mut Body,
-    ip_version: IpVersion,
-) -> Result<Option<&'a SubnetPool>, Refusal> {
-    let id: Option<SubnetPoolId> = body.or("subnetpool_id", None)?;
-    let wants_default = body.flag("use_default_subnetpool")?.unwrap_or(false);
-    let pool = match id {
-        Some(_) if wants_default => {
-            return Err(bad(
-                "subnetpool_id and use_default_subnetpool cannot both be specified",
-            ));
-        }
-        Some(id) => cloud
-            .store
-            .find(id)
-            .ok_or_else(|| SubnetPool::missing(&id.to_string()))?,
-        None if wants_default => cloud
-            .store
-            .all::<SubnetPool>()
-            .find(|pool| pool.is_default && pool.ip_version == ip_version)
-            .ok_or_else(|| bad(&format!("No default subnetpool found for {ip_version}")))?,
-        None => return Ok(None),
-    };
-    if pool.ip_version != ip_version {
-        let reason = format!(
-            "Cannot allocate {ip_version} subnet from {} subnet pool",
-            pool.ip_version
-        );
-        return Err(bad(&reason));
-    }
-    Ok(Some(pool))
 }
 
 fn mode(body: &mut Body, name: &str, version: IpVersion) -> Result<Option<String>, Refusal> {
@@ -387,12 +230,19 @@ fn mode(body: &mut Body, name: &str, version: IpVersion) -> Result<Option<String
             "{name} is not valid when ip_version is 4"
         ))),
         (Some(other), IpVersion::V6) => Err(Refusal::bad_request(format!(
-            "Invalid input for {name}. Reason: '{other}' is not in ['dhcpv6-stateful', \
-             'dhcpv6-stateless', 'slaac', None]."
+            "Invalid input for {name}. Reason: {other} is not in valid_values."
         ))),
     }
 }
 
-fn bad(reason: &str) -> Refusal {
-    Refusal::invalid("BadRequest", format!("Bad subnets request: {reason}."))
+fn ip_version(body: &mut Body) -> Result<IpVersion, Refusal> {
+    let Some(number) = body.number::<i64>("ip_version")? else {
+        return body.need("ip_version");
+    };
+    let version = u8::try_from(number).ok().map(IpVersion::try_from);
+    version.and_then(Result::ok).ok_or_else(|| {
+        Refusal::bad_request(format!(
+            "Invalid input for ip_version. Reason: {number} is not in valid_values."
+        ))
+    })
 }

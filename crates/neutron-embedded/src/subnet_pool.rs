@@ -1,33 +1,35 @@
 //! Subnet pools.
 
+pub(crate) mod prefixes;
+
 use std::net::IpAddr;
 
 use http::StatusCode;
 use ipnet::IpNet;
 use neutron_api::{IpVersion, SubnetPoolId};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::address::{free_range, overlap, version, width};
-use crate::body::{Attribute, Body, fixed, settable, shown};
+use crate::body::{Attribute, Body, fixed, moment, settable, shown};
 use crate::cloud::Cloud;
 use crate::refusal::Refusal;
 use crate::resource::Resource;
 use crate::settings::SharedPool;
-use crate::store::Common;
+use crate::store::{Common, Key};
 
 /// A subnet pool as it is kept.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct SubnetPool {
     #[serde(flatten)]
     pub(crate) common: Common,
     prefixes: Vec<IpNet>,
     pub(crate) ip_version: IpVersion,
-    #[serde(serialize_with = "as_text")]
+    #[serde(with = "as_text")]
     default_prefixlen: u8,
-    #[serde(serialize_with = "as_text")]
+    #[serde(with = "as_text")]
     min_prefixlen: u8,
-    #[serde(serialize_with = "as_text")]
+    #[serde(with = "as_text")]
     max_prefixlen: u8,
     default_quota: Option<u64>,
     shared: bool,
@@ -40,14 +42,7 @@ impl SubnetPool {
     pub(crate) fn shared(pool: &SharedPool, project: &str) -> Self {
         let ip_version = version(pool.prefix);
         Self {
-            common: Common {
-                id: Uuid::new_v4(),
-                name: pool.name.clone(),
-                description: String::new(),
-                project_id: project.to_owned(),
-                tags: [].into(),
-                revision_number: 1,
-            },
+            common: Common::new(&pool.name, "", project),
             prefixes: vec![pool.prefix],
             ip_version,
             default_prefixlen: pool.default_prefixlen,
@@ -60,6 +55,10 @@ impl SubnetPool {
         }
     }
 
+    pub(crate) fn looked_up_by(&self) -> Vec<Key> {
+        Vec::new()
+    }
+
     pub(crate) fn id(&self) -> SubnetPoolId {
         self.common.id.into()
     }
@@ -68,7 +67,8 @@ impl SubnetPool {
     pub(crate) fn any_range(&self, cloud: &Cloud, length: Option<u8>) -> Result<IpNet, Refusal> {
         let length = length.unwrap_or(self.default_prefixlen);
         self.check_length(length)?;
-        let taken = cloud.store.ranges_from(self.id());
+        let mut taken = cloud.store.ranges_from(self.id());
+        taken.extend(cloud.ranges_of_others());
         free_range(&self.prefixes, &taken, length).ok_or_else(|| {
             unallocatable(&format!(
                 "Insufficient prefix space to allocate subnet size /{length}"
@@ -100,6 +100,39 @@ impl SubnetPool {
         let range = IpNet::new(gateway, length).map_err(Refusal::input)?.trunc();
         self.check_range(cloud, range)?;
         Ok(range)
+    }
+
+    /// Refuses a range that is more than a project may have of the pool.
+    pub(crate) fn check_quota(
+        &self,
+        cloud: &Cloud,
+        range: IpNet,
+        project: &str,
+    ) -> Result<(), Refusal> {
+        let Some(quota) = self.default_quota else {
+            return Ok(());
+        };
+        // In addresses of IPv4, or in /64 of IPv6.
+        let unit = match self.ip_version {
+            IpVersion::V4 => 32,
+            IpVersion::V6 => 64,
+        };
+        let units = |net: IpNet| 2_f64.powi(unit - i32::from(net.prefix_len()));
+        let used: f64 = cloud
+            .store
+            .subnets_from(self.id())
+            .filter(|subnet| subnet.common.project_id == project)
+            .map(|subnet| units(subnet.cidr))
+            .sum();
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "a quota is smaller than 2 to the 52"
+        )]
+        if used + units(range) <= quota as f64 {
+            return Ok(());
+        }
+        let message = "Per-project subnet pool prefix quota exceeded.";
+        Err(Refusal::conflict("SubnetPoolQuotaExceeded", message))
     }
 
     fn check_length(&self, length: u8) -> Result<(), Refusal> {
@@ -143,12 +176,15 @@ impl SubnetPool {
             width(self.ip_version),
         )?;
         check_bound("min_prefixlen", min, "max_prefixlen", max)?;
-        check_bound(
-            "min_prefixlen",
-            min,
-            "default_prefixlen",
-            self.default_prefixlen,
-        )?;
+        let default = self.default_prefixlen;
+        if default < min {
+            return Err(out_of_bounds(
+                "default_prefixlen",
+                default,
+                "min_prefixlen",
+                min,
+            ));
+        }
         check_bound(
             "default_prefixlen",
             self.default_prefixlen,
@@ -174,20 +210,25 @@ impl Resource for SubnetPool {
     const ATTRIBUTES: &'static [Attribute] = &[
         shown("id"),
         settable("name"),
-        settable("description"),
+        settable("description").unsorted(),
         fixed("project_id"),
         fixed("tenant_id"),
-        settable("prefixes").unfiltered(),
+        settable("prefixes").unfiltered().unsorted(),
         shown("ip_version"),
-        settable("default_prefixlen"),
-        settable("min_prefixlen"),
-        settable("max_prefixlen"),
-        settable("default_quota"),
-        fixed("shared"),
-        settable("is_default"),
+        settable("default_prefixlen").number(),
+        settable("min_prefixlen").number(),
+        settable("max_prefixlen").number(),
+        settable("default_quota").number(),
+        fixed("shared").truth().unsorted(),
+        settable("is_default").truth(),
         settable("address_scope_id"),
-        shown("tags").of("standard-attr-tag"),
-        shown("revision_number").of("standard-attr-revisions"),
+        shown("tags").of("standard-attr-tag").unsorted(),
+        moment("created_at"),
+        moment("updated_at"),
+        shown("revision_number")
+            .of("standard-attr-revisions")
+            .number()
+            .unsorted(),
     ];
 
     fn missing(id: &str) -> Refusal {
@@ -206,15 +247,18 @@ impl Resource for SubnetPool {
             return Err(Refusal::invalid("EmptySubnetPoolPrefixList", message));
         };
         let ip_version = version(*first);
-        let min_prefixlen = body.number("min_prefixlen", shortest(ip_version))?;
+        refuse_scope(&mut body)?;
+        let min_prefixlen = body
+            .number("min_prefixlen")?
+            .unwrap_or(shortest(ip_version));
         let pool = Self {
             common,
             prefixes,
             ip_version,
-            default_prefixlen: body.number("default_prefixlen", min_prefixlen)?,
+            default_prefixlen: body.number("default_prefixlen")?.unwrap_or(min_prefixlen),
             min_prefixlen,
-            max_prefixlen: body.number("max_prefixlen", width(ip_version))?,
-            default_quota: body.or("default_quota", None)?,
+            max_prefixlen: body.number("max_prefixlen")?.unwrap_or(width(ip_version)),
+            default_quota: body.number("default_quota")?,
             shared: body.flag("shared")?.unwrap_or(false),
             is_default: body.flag("is_default")?.unwrap_or(false),
             address_scope_id: None,
@@ -223,6 +267,7 @@ impl Resource for SubnetPool {
     }
 
     fn update(self, cloud: &Cloud, mut body: Body) -> Result<Self, Refusal> {
+        refuse_scope(&mut body)?;
         let prefixes: Vec<IpNet> = body.or("prefixes", self.prefixes.clone())?;
         let kept = |old: &IpNet| prefixes.iter().any(|new| new.contains(old));
         if !self.prefixes.iter().all(kept) {
@@ -231,10 +276,12 @@ impl Resource for SubnetPool {
         }
         let pool = Self {
             prefixes: IpNet::aggregate(&prefixes),
-            default_prefixlen: body.number("default_prefixlen", self.default_prefixlen)?,
-            min_prefixlen: body.number("min_prefixlen", self.min_prefixlen)?,
-            max_prefixlen: body.number("max_prefixlen", self.max_prefixlen)?,
-            default_quota: body.or("default_quota", self.default_quota)?,
+            default_prefixlen: body
+                .number("default_prefixlen")?
+                .unwrap_or(self.default_prefixlen),
+            min_prefixlen: body.number("min_prefixlen")?.unwrap_or(self.min_prefixlen),
+            max_prefixlen: body.number("max_prefixlen")?.unwrap_or(self.max_prefixlen),
+            default_quota: body.number("default_quota")?.or(self.default_quota),
             is_default: body.flag("is_default")?.unwrap_or(self.is_default),
             ..self
         };
@@ -250,10 +297,31 @@ impl Resource for SubnetPool {
     }
 }
 
+/// There are no address scopes.
+fn refuse_scope(body: &mut Body) -> Result<(), Refusal> {
+    match body.or::<Option<Uuid>>("address_scope_id", None)? {
+        None => Ok(()),
+        Some(id) => {
+            let message = format!("Address scope {id} could not be found.");
+            Err(Refusal::not_found("AddressScopeNotFound", message))
+        }
+    }
+}
+
 /// Neutron writes these numbers as strings.
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
-fn as_text<S: Serializer>(length: &u8, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(length)
+mod as_text {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    pub(super) fn serialize<S: Serializer>(length: &u8, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(length)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
 }
 
 /// The shortest prefix that a subnet may have by itself, in bits: Neutron's defaults.
@@ -268,8 +336,12 @@ fn check_bound(what: &str, length: u8, base: &str, limit: u8) -> Result<(), Refu
     if length <= limit {
         return Ok(());
     }
+    Err(out_of_bounds(what, length, base, limit))
+}
+
+fn out_of_bounds(what: &str, length: u8, base: &str, limit: u8) -> Refusal {
     let message = format!("Illegal prefix bounds: {what}={length}, {base}={limit}.");
-    Err(Refusal::invalid("IllegalSubnetPoolPrefixBounds", message))
+    Refusal::invalid("IllegalSubnetPoolPrefixBounds", message)
 }
 
 /// The one refusal that Neutron answers with a server's error (no status is mapped to it).

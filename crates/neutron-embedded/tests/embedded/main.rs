@@ -1,9 +1,18 @@
 //! What is said of the embedded Neutron alone; the rest is in `neutron-contract`.
 #![allow(
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
     reason = "a test fails by panicking"
 )]
+
+mod cli;
+mod crowd;
+mod file;
+mod one_host;
+mod snapshot;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -21,7 +30,7 @@ async fn a_port_is_down_until_its_agent_reports_it() {
         (&json!("DOWN"), &json!("ovs"))
     );
     let id = text(&port["id"]).parse().unwrap();
-    assert!(embedded.report(id, PortStatus::Active));
+    assert!(embedded.report(id, PortStatus::Active).await);
     let path = format!("ports/{id}");
     let (_, reply) = exchange(&embedded, Method::GET, &path, Value::Null).await;
     assert_eq!(reply["port"]["status"], "ACTIVE");
@@ -51,7 +60,7 @@ async fn binding_to_a_host_that_is_not_there_fails() {
 #[tokio::test]
 async fn the_quota_of_ports_holds() {
     let embedded = Embedded::new(EmbeddedSettings {
-        max_ports: Some(1),
+        quotas: [("port".to_owned(), 1)].into(),
         ..EmbeddedSettings::default()
     });
     let network = &bound_port(&embedded, "host1").await["network_id"];
@@ -137,19 +146,19 @@ async fn it_can_be_served_on_a_socket() {
     assert_eq!(body["subnetpools"][0]["prefixes"], json!(["10.10.0.0/16"]));
 }
 
-async fn bound_port(embedded: &Embedded, host: &str) -> Value {
+pub(crate) async fn bound_port(embedded: &Embedded, host: &str) -> Value {
     let network = made(embedded, "networks", json!({"network": {"name": "n"}})).await;
     let port = json!({"port": {"network_id": network["id"], "binding:host_id": host}});
     made(embedded, "ports", port).await
 }
 
-async fn made(embedded: &Embedded, path: &str, body: Value) -> Value {
+pub(crate) async fn made(embedded: &Embedded, path: &str, body: Value) -> Value {
     let (status, reply) = exchange(embedded, Method::POST, path, body).await;
     assert_eq!(status, StatusCode::CREATED, "{reply}");
     reply[path.trim_end_matches('s')].clone()
 }
 
-async fn exchange(
+pub(crate) async fn exchange(
     embedded: &Embedded,
     method: Method,
     path: &str,
@@ -165,6 +174,6 @@ async fn exchange(
     (reply.status(), body)
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap()
 }
