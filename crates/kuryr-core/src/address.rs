@@ -1,163 +1,34 @@
 //! Addresses for endpoints: each is a fixed IP of a Neutron port, from the moment it is reserved.
 
-use std::collections::HashMap;
+mod choose;
+mod existing;
+mod reservations;
+
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use ipnet::IpNet;
-use neutron_api::{
-    NetworkId as NeutronNetworkId, NewPort, Port, PortChange, PortId, Subnet, SubnetId, WantedIp,
-};
+use neutron_api::{NewPort, Port, PortChange, Subnet, WantedIp};
 use neutron_client::{Filter, Neutron};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::ask::{AddressRequest, PoolId};
-use crate::binding;
 use crate::debt::{Debt, is_ours};
-use crate::error::{Error, plugging, told};
+use crate::error::{Error, told};
 use crate::kuryr::Kuryr;
 use crate::names;
 use crate::pool::in_range;
 use crate::view::Net;
 
-/// Ports that were made for addresses, and that no endpoint has yet.
-#[derive(Default)]
-pub(crate) struct Reservations(Mutex<HashMap<PortId, Reservation>>);
-
-struct Reservation {
-    port: Port,
-    /// Those of the port's addresses that the runtime knows of.
-    taken: Vec<IpAddr>,
-    since: Instant,
-    /// An endpoint is being made of it.
-    claimed: bool,
-}
-
-/// What becomes of a port when one of its addresses is released.
-enum Released {
-    /// The runtime still counts on another address of it.
-    Kept,
-    /// Nobody counts on it any more.
-    Unused(Box<Port>),
-}
-
-impl Reservations {
-    pub(crate) fn insert(&self, port: Port, taken: Vec<IpAddr>) {
-        let reservation = Reservation {
-            taken,
-            since: Instant::now(),
-            port,
-            claimed: false,
-        };
-        self.all().insert(reservation.port.id, reservation);
-    }
-
-    /// Keeps a port that an endpoint is being made of.
-    pub(crate) fn hold(&self, port: Port, taken: Vec<IpAddr>) {
-        let id = port.id;
-        self.insert(port, taken);
-        if let Some(reservation) = self.all().get_mut(&id) {
-            reservation.claimed = true;
-        }
-    }
-
-    /// No endpoint was made of a port: its addresses wait again, unless they were released meanwhile.
-    pub(crate) fn give_back(&self, port: PortId) {
-        if let Some(reservation) = self.all().get_mut(&port) {
-            reservation.claimed = false;
-        }
-    }
-
-    /// An address of `subnet` that came with a port which was made for its other family.
-    ///
-    /// The runtime asks for an endpoint's addresses one after the other, so the youngest port is
-    /// the right one; where that goes wrong, [`Kuryr::create_endpoint`] sorts it out.
-    fn take_offered(&self, subnet: SubnetId) -> Option<IpAddr> {
-        let mut all = self.all();
-        let (address, reservation) = all
-            .values_mut()
-            .filter_map(|reservation| Some((reservation.offered(subnet)?, reservation)))
-            .max_by_key(|(_, reservation)| reservation.since)?;
-        reservation.taken.push(address);
-        Some(address)
-    }
-
-    /// The youngest port that has an address of `subnet` which the runtime does not know of.
-    fn offering(&self, subnet: SubnetId) -> Option<(Port, Vec<IpAddr>)> {
-        let all = self.all();
-        let youngest = all
-            .values()
-            .filter(|reservation| reservation.offered(subnet).is_some())
-            .max_by_key(|reservation| reservation.since)?;
-        Some((youngest.port.clone(), youngest.taken.clone()))
-    }
-
-    /// The port of `network` that has all these addresses, for one endpoint alone.
-    pub(crate) fn claim(&self, network: NeutronNetworkId, addresses: &[IpNet]) -> Option<Port> {
-        let mut all = self.all();
-        let reservation = all.values_mut().find(|reservation| {
-            let has = |net: &IpNet| has_address(&reservation.port, net.addr());
-            reservation.port.network_id == network
-                && !reservation.claimed
-                && addresses.iter().all(has)
-        })?;
-        reservation.claimed = true;
-        Some(reservation.port.clone())
-    }
-
-    /// Releases an address of a port of `network`; none if no port was made for it.
-    ///
-    /// When requests have crossed, the other address of the port is another endpoint's.
-    fn release(&self, network: NeutronNetworkId, address: IpAddr) -> Option<Released> {
-        let mut all = self.all();
-        let reservation = all.values_mut().find(|reservation| {
-            reservation.port.network_id == network && has_address(&reservation.port, address)
-        })?;
-        reservation.taken.retain(|taken| *taken != address);
-        if !reservation.taken.is_empty() {
-            return Some(Released::Kept);
-        }
-        let id = reservation.port.id;
-        all.remove(&id)
-            .map(|reservation| Released::Unused(Box::new(reservation.port)))
-    }
-
-    /// The addresses of a port that the runtime counts on.
-    pub(crate) fn taken(&self, port: PortId) -> Vec<IpAddr> {
-        self.all()
-            .get(&port)
-            .map(|reservation| reservation.taken.clone())
-            .unwrap_or_default()
-    }
-
-    pub(crate) fn remove(&self, port: PortId) {
-        self.all().remove(&port);
-    }
-
-    fn all(&self) -> MutexGuard<'_, HashMap<PortId, Reservation>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Reservation {
-    fn offered(&self, subnet: SubnetId) -> Option<IpAddr> {
-        if self.claimed {
-            return None;
-        }
-        let of_subnet = self
-            .port
-            .fixed_ips
-            .iter()
-            .filter(|ip| ip.subnet_id == subnet);
-        of_subnet
-            .map(|ip| ip.ip_address)
-            .find(|address| !self.taken.contains(address))
-    }
-}
+pub(crate) use choose::Restriction;
+pub(crate) use choose::chosen;
+use reservations::Released;
+pub(crate) use reservations::Reservations;
 
 impl Kuryr {
-    /// Reserves an address, and with it a port, bound to this host, that has it.
+    /// Reserves an address, and with it a port that has it: one of ours, bound to this host, or one
+    /// that was there before and that nobody uses.
     ///
     /// # Errors
     /// The address is taken or out of range, the range is full, Neutron's refusal, or a port that
@@ -183,7 +54,8 @@ impl Kuryr {
         in_range(address, subnet.cidr)
     }
 
-    /// Releases an address: its port goes. An address that nobody has is released already.
+    /// Releases an address: its port goes, or is put back. An address that nobody has is released
+    /// already.
     ///
     /// # Errors
     /// Neutron can't be asked what there is at an address that this run has not reserved.
@@ -200,21 +72,27 @@ impl Kuryr {
             Err(Error::UnknownPool(_)) => return Ok(()),
             other => other?,
         };
+        if self.port_pools.released(net.id, address) {
+            return Ok(());
+        }
         match self.reservations.release(net.id, address) {
             Some(Released::Unused(port)) => {
-                self.debts.owe(removal(&port)).await;
+                self.let_go(&port).await;
                 return Ok(());
             }
             Some(Released::Kept) => return Ok(()),
             None => {}
         }
-        if subnet.gateway_ip == Some(address) || self.debts.frees(net.id, address) {
+        if subnet.gateway_ip == Some(address)
+            || self.debts.frees(net.id, address)
+            || self.abandon_unused(net.id, address).await?
+        {
             return Ok(());
         }
         let neutron = self.neutron.by(by);
         for port in ports_at(&neutron, &net, address).await? {
             if self.is_left_over(&port).await? {
-                self.debts.owe(removal(&port)).await;
+                self.debts.owe(removal_of(&port, true)).await;
             }
         }
         Ok(())
@@ -225,15 +103,22 @@ impl Kuryr {
     /// At an address that Docker releases there may be somebody's container: Docker counts an
     /// `--aux-address` as its own, and other hosts and other container networks use the same subnet.
     async fn is_left_over(&self, port: &Port) -> Result<bool, Error> {
-        let is_here = port.host_id.as_deref() == Some(self.settings.host.as_str());
+        let is_here = Self::host_of(port) == Some(self.settings.host.as_str());
         if !is_here || !is_ours(port, &port.device_id) {
             return Ok(false);
         }
-        let plugged = self.host.all_attachments().await;
-        let plugged =
-            plugged.map_err(plugging(format!("look whether port {} is used", port.id)))?;
-        let id = port.id.to_string();
-        Ok(plugged.iter().all(|plugged| plugged.interface_id != id))
+        Ok(!self.is_plugged(port.id).await?)
+    }
+
+    /// Parts with a port that no endpoint needs any more: ours goes, an adopted one is put back.
+    pub(crate) async fn let_go(&self, port: &Port) {
+        if self.port_adoptions.has(port.id) {
+            self.abandon_port(port.id).await;
+        } else if names::is_pool_port(&port.name) {
+            self.retire(port).await;
+        } else {
+            self.debts.owe(removal(port)).await;
+        }
     }
 
     async fn reserve(
@@ -250,11 +135,34 @@ impl Kuryr {
                     range: subnet.cidr,
                 });
             }
-            self.debts.addresses_freed(net.id, Some(address), by).await;
-            if let Some((port, taken)) = self.reservations.offering(subnet.id) {
+            if ask.mac.is_none()
+                && self.reservations.offering(subnet.id).is_none()
+                && let Some(port) = self.warm_port_at(net, address, by).await
+            {
+                self.reservations.insert(port, vec![address]);
+                return Ok(address);
+            }
+            // An earlier run may have adopted its port for an endpoint that never was.
+            self.abandon_unused(net.id, address).await?;
+            self.give_up_warm(net.id, Some(address), by).await;
+            if self.reservations.take_of_adopted(net.id, address) {
+                return Ok(address);
+            }
+            let waiting = self.reservations.offering(subnet.id);
+            let has_it = |(port, _): &(Port, _)| has_address(port, address);
+            if !waiting.as_ref().is_some_and(has_it)
+                && let Some(address) = self.reserve_existing(net, address, ask, by).await?
+            {
+                return Ok(address);
+            }
+            if let Some((port, taken)) = waiting {
                 return self.readdress(port, taken, subnet, address, by).await;
             }
         } else if let Some(address) = self.reservations.take_offered(subnet.id) {
+            return Ok(address);
+        }
+        if let Some((port, address)) = self.take_warm(net, subnet, ask) {
+            self.reservations.insert(port, vec![address]);
             return Ok(address);
         }
         let wanted = WantedIp {
@@ -267,11 +175,21 @@ impl Kuryr {
             ip_address: None,
         });
         let fixed_ips: Vec<WantedIp> = [Some(wanted), companion].into_iter().flatten().collect();
-        let port = match self.make_port(net, &fixed_ips, ask, by).await {
-            // Containers that have just gone may still have their ports.
-            Err(error) if error.is_shortage() && self.debts.may_free(net.id, ask.address) => {
-                self.debts.addresses_freed(net.id, ask.address, by).await;
-                self.make_port(net, &fixed_ips, ask, by).await?
+        let port = match self.make_chosen_port(net, &fixed_ips, ask, by).await {
+            Err(error) if error.is_mac_in_use() => {
+                let Some(mac) = ask.mac else {
+                    return Err(error);
+                };
+                let existing = self.reserve_by_mac(net, subnet, mac, ask, by).await?;
+                return existing.ok_or(error);
+            }
+            // Containers that have just gone may still have their ports, and nobody may lack an
+            // address because we keep some for others.
+            Err(error) if error.is_shortage() => {
+                if !self.give_up_warm(net.id, None, by).await {
+                    return Err(error);
+                }
+                self.make_chosen_port(net, &fixed_ips, ask, by).await?
             }
             other => other?,
         };
@@ -333,31 +251,30 @@ impl Kuryr {
             mac_address: ask.mac,
             device_id: device_id.clone(),
             device_owner: names::DEVICE_OWNER.to_owned(),
-            admin_state_up: true,
-            host_id: Some(self.settings.host.clone()),
-            security_groups: None,
+            // In a guest it only holds the addresses: where the switch learns of two ports with one
+            // address it may choose the wrong one.
+            admin_state_up: self.driver_of(net).sharing().is_none(),
+            host_id: self.host_to_bind(net),
+            description: self.port_description(net),
             ..NewPort::default()
         };
+        let defaults = self.port_defaults.of(&net.of);
+        let new = defaults.of_new(new);
         let identity = Filter::new().with("device_id", &device_id);
-        let stray = |except| Debt::DeleteStrayPort { device_id, except };
-        let port = match self.neutron.by(by).create_counted(&new, &identity).await {
-            Ok(created) => {
-                if created.repeated {
-                    self.debts.owe(stray(Some(created.object.id))).await;
-                }
-                created.object
-            }
-            Err(error) => {
-                if error.is_passing() {
-                    self.debts.owe(stray(None)).await;
-                }
-                let what = ask
-                    .address
-                    .map_or_else(|| "an address".to_owned(), |a| a.to_string());
-                return Err(told(format!("reserve {what}"))(error));
-            }
+        let stray = |except| Debt::DeleteStrayPort {
+            device_id: device_id.clone(),
+            except,
         };
-        if let Err(error) = binding::switch(&port, &self.settings.host) {
+        let neutron = self.neutron.by(by);
+        let made = self.debts.make(&neutron, &new, &identity, stray).await;
+        let port = made.map_err(|error| {
+            let what = ask
+                .address
+                .map_or_else(|| "an address".to_owned(), |a| a.to_string());
+            told(format!("reserve {what}"))(error)
+        })?;
+        let pluggable = self.check_pluggable(net, &port, by).await;
+        if let Err(error) = pluggable.and(defaults.check(&port)) {
             self.debts.owe(removal(&port)).await;
             return Err(error);
         }
@@ -365,12 +282,18 @@ impl Kuryr {
     }
 }
 
-/// The debt that a port of ours is to go.
+/// The debt that a port of ours is to go that no endpoint has had.
 pub(crate) fn removal(port: &Port) -> Debt {
+    removal_of(port, false)
+}
+
+/// The same of a port that may have a security group of its own, which goes with it.
+pub(crate) fn removal_of(port: &Port, has_group: bool) -> Debt {
     Debt::DeletePort {
         port: port.id,
         network: port.network_id,
         addresses: port.fixed_ips.iter().map(|ip| ip.ip_address).collect(),
+        has_group,
     }
 }
 

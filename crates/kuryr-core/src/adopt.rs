@@ -3,6 +3,9 @@
 //! Which one it is stands in the journal and not in Neutron: a network has room for 50 tags, and
 //! any number of hosts may share it.
 
+pub(crate) mod port;
+pub(crate) mod python;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::address::Restriction;
 use crate::ask::{NetworkId, NewNetwork, PoolId, Range};
 use crate::debt::{Debt, MadePool};
 use crate::error::{Error, told};
@@ -33,6 +37,12 @@ pub(crate) struct Adoption {
     subnets: Vec<(Uuid, SubnetId)>,
     /// The pools, which are ours.
     pools: Vec<MadePool>,
+    /// What of the subnets containers are to have addresses from, where that is not all.
+    #[serde(default)]
+    restrictions: Vec<Restriction>,
+    /// Whether it is to have no way out (`--internal`).
+    #[serde(default)]
+    is_internal: bool,
 }
 
 /// All adoptions of this host.
@@ -101,6 +111,8 @@ impl Adoption {
         let mut net = Net::new(id, network, subnets);
         net.is_existing = true;
         net.pools.clone_from(&self.subnets);
+        net.restrictions.clone_from(&self.restrictions);
+        net.is_internal = self.is_internal;
         // Only these: the network may have subnets that are none of ours.
         net.subnets
             .retain(|subnet| self.subnets.iter().any(|(_, used)| *used == subnet.id));
@@ -161,6 +173,8 @@ impl Kuryr {
             network: network.id,
             subnets: Vec::new(),
             pools: Vec::new(),
+            restrictions: Vec::new(),
+            is_internal: new.internal,
         };
         for (range, lease) in new.ranges.iter().zip(leases) {
             let version = IpVersion::of(range.cidr.addr());
@@ -187,6 +201,14 @@ impl Kuryr {
             tagged.map_err(told(format!("tag subnet pool {}", pool.id)))?;
             let id = id.as_str().parse().unwrap_or(Uuid::from(pool.id));
             adoption.subnets.push((id, subnet.id));
+            let part = lease.as_ref().and_then(|(_, lease)| lease.part);
+            if part.is_some() || !range.reserved.is_empty() {
+                adoption.restrictions.push(Restriction {
+                    subnet: subnet.id,
+                    part,
+                    reserved: range.reserved.clone(),
+                });
+            }
             adoption.pools.push(pool.clone());
         }
         self.view

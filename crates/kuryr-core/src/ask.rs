@@ -138,11 +138,20 @@ pub struct NewEndpoint {
     pub options: BTreeMap<String, String>,
 }
 
+/// A port that a container serves, by the protocol's number in the IP header.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ExposedPort {
+    /// The protocol, such as 6 for TCP.
+    pub protocol: u8,
+    /// The port, of protocols that have ports.
+    pub port: u16,
+}
+
 /// The interface of an endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Interface {
-    /// Its hardware address.
-    pub mac: MacAddress,
+    /// Its hardware address; none where it has its host's, which can't be changed.
+    pub mac: Option<MacAddress>,
     /// Its addresses.
     pub addresses: Vec<IpNet>,
 }

@@ -1,9 +1,12 @@
 //! From a Neutron port to an interface on this host: a function of the two alone.
 
-use kuryr_vif::{Attachment, Datapath, Switch, Vif};
+mod python;
+
+use kuryr_vif::{Attachment, Binding, Datapath, Filter, Switch, Vif};
 use neutron_api::{Port, VifDetails};
 
 use crate::error::Error;
+use crate::names;
 
 /// The switch that Neutron's Open vSwitch agents and OVN manage, unless Neutron says otherwise.
 const INTEGRATION_BRIDGE: &str = "br-int";
@@ -24,7 +27,39 @@ pub(crate) fn vif(port: &Port, host: &str, owner: &str, mtu: u32) -> Result<Vif,
 }
 
 /// What the port is to be plugged into.
+///
+/// What kind of interface it is for (`binding:vnic_type`) counts more than what it could be plugged into:
+/// an Open vSwitch that offloads to a card says `ovs` of the card's own interfaces, too, and a pair in
+/// place of one would not be what was asked for. A program may know the kind.
 pub(crate) fn switch(port: &Port, host: &str) -> Result<Switch, Error> {
+    let kind = special_kind(port);
+    match (kind, by_vif_type(port, host)) {
+        (None, switch) => switch,
+        (Some(_), Ok(Switch::Program(binding))) => Ok(Switch::Program(binding)),
+        (Some(kind), Ok(_) | Err(_)) => Err(no_such_kind(port, host, kind)),
+    }
+}
+
+/// The kind of interface that the port is for, if that is none of the kernel's usual ones.
+pub(crate) fn special_kind(port: &Port) -> Option<&str> {
+    port.vnic_type.as_deref().filter(|kind| *kind != "normal")
+}
+
+/// That the port is for a kind of interface that can't be made.
+pub(crate) fn no_such_kind(port: &Port, host: &str, kind: &str) -> Error {
+    Error::Binding {
+        port: port.id,
+        host: host.to_owned(),
+        hint: format!(
+            "it is for an interface of kind {kind} (binding:vnic_type), which this version can't make, whatever driver \
+             is configured: take a port of kind normal (openstack port set --vnic-type normal {}), or a host where a \
+             program in bindir plugs what Neutron binds such ports to",
+            port.id
+        ),
+    }
+}
+
+fn by_vif_type(port: &Port, host: &str) -> Result<Switch, Error> {
     let hint = |hint| Error::Binding {
         port: port.id,
         host: host.to_owned(),
@@ -33,20 +68,25 @@ pub(crate) fn switch(port: &Port, host: &str) -> Result<Switch, Error> {
     let details = port.vif_details.as_ref();
     match port.vif_type.as_deref() {
         Some("ovs") if details.and_then(|details| details.ovs_hybrid_plug) == Some(true) => {
-            Err(hint(
-                "its security groups need a Linux bridge before Open vSwitch (ovs_hybrid_plug), which Kuryr does not make yet: \
-                 use the agent's firewall driver openvswitch".to_owned(),
-            ))
+            hybrid(port, details)
         }
-        Some("ovs") => Ok(open_vswitch(details)),
+        Some("ovs") => {
+            let (bridge, datapath) = open_vswitch(details);
+            Ok(Switch::OpenVSwitch { bridge, datapath })
+        }
+        Some("bridge") => linux_bridge(port, details).map_err(hint),
+        Some("tap") => Ok(Switch::Tap),
         Some("binding_failed") => Err(hint(format!(
             "no mechanism driver could bind it: is an agent alive on a host of just this name (openstack network agent list), \
              and does it serve the network's type? If the agent has another name, set host in [DEFAULT] to it (now {host:?})"
         ))),
-        Some("unbound") => Err(hint("Neutron has not bound it to any host".to_owned())),
-        Some(other) => Err(hint(format!(
-            "Neutron wants it plugged as {other:?}, and Kuryr can do only \"ovs\" so far"
-        ))),
+        Some("unbound") => Err(hint(
+            "Neutron has not bound it to any host: has ML2 a mechanism driver for this host (mechanism_drivers), \
+             and is its agent alive here (openstack network agent list)?"
+                .to_owned(),
+        )),
+        // What we can't do, a program may.
+        Some(other) => program(port, other).map_err(hint),
         None => Err(hint(
             "Neutron does not show us how to plug it: Kuryr's user needs a role that may see and set binding:* \
              (role service, or admin)".to_owned(),
@@ -54,17 +94,61 @@ pub(crate) fn switch(port: &Port, host: &str) -> Result<Switch, Error> {
     }
 }
 
-fn open_vswitch(details: Option<&VifDetails>) -> Switch {
+fn open_vswitch(details: Option<&VifDetails>) -> (String, Datapath) {
     let bridge = details.and_then(|details| details.bridge_name.clone());
     let userspace = details.and_then(|details| details.datapath_type.as_deref()) == Some("netdev");
-    Switch::OpenVSwitch {
-        bridge: bridge.unwrap_or_else(|| INTEGRATION_BRIDGE.to_owned()),
-        datapath: if userspace {
-            Datapath::Userspace
-        } else {
-            Datapath::Kernel
-        },
+    let datapath = if userspace {
+        Datapath::Userspace
+    } else {
+        Datapath::Kernel
+    };
+    (
+        bridge.unwrap_or_else(|| INTEGRATION_BRIDGE.to_owned()),
+        datapath,
+    )
+}
+
+fn hybrid(port: &Port, details: Option<&VifDetails>) -> Result<Switch, Error> {
+    let (bridge, datapath) = open_vswitch(details);
+    let filter = Filter::of_port(&port.id.to_string());
+    Ok(Switch::Hybrid {
+        bridge,
+        datapath,
+        filter: filter.map_err(|_| Error::Bug("a port's id makes no interface name"))?,
+    })
+}
+
+/// A bridge that Neutron names is there; where it names none, its Linux bridge agent makes one, and
+/// names it after the network.
+fn linux_bridge(port: &Port, details: Option<&VifDetails>) -> Result<Switch, String> {
+    let parse = |name: &str| {
+        name.parse()
+            .map_err(|error| format!("Neutron names a bridge that can't be: {error}"))
+    };
+    match details.and_then(|details| details.bridge_name.as_deref()) {
+        Some(name) => Ok(Switch::LinuxBridge {
+            bridge: parse(name)?,
+        }),
+        None => {
+            let network = port.network_id.to_string();
+            Ok(Switch::AgentBridge {
+                bridge: parse(&format!("brq{}", names::head(&network, 11)))?,
+            })
+        }
     }
+}
+
+fn program(port: &Port, vif_type: &str) -> Result<Switch, String> {
+    let program = vif_type.parse();
+    Ok(Switch::Program(Binding {
+        program: program.map_err(|error| {
+            format!("Neutron wants it plugged in a way that Kuryr does not know, and {error}")
+        })?,
+        mac: port.mac_address.octets().into(),
+        network: port.network_id.to_string(),
+        project: port.project_id.clone(),
+        details: python::details(port.vif_details.as_ref()),
+    }))
 }
 
 #[cfg(test)]
@@ -97,18 +181,98 @@ mod tests {
     }
 
     #[test]
+    fn a_linux_bridge_is_the_one_that_neutron_names() {
+        let port = port(&json!({
+            "binding:vif_type": "bridge",
+            "binding:vif_details": {"bridge_name": "brq01234567-89"},
+        }));
+        let bridge = "brq01234567-89".parse().unwrap();
+        assert_eq!(switch(&port, "h").unwrap(), Switch::LinuxBridge { bridge });
+    }
+
+    #[test]
+    fn a_linux_bridge_that_neutron_does_not_name_is_its_agents() {
+        let port = port(
+            &json!({"binding:vif_type": "bridge", "binding:vif_details": {"port_filter": true}}),
+        );
+        let bridge = "brq00000000-00".parse().unwrap();
+        assert_eq!(switch(&port, "h").unwrap(), Switch::AgentBridge { bridge });
+    }
+
+    #[test]
+    fn what_a_port_is_for_counts_more_than_how_it_is_bound() {
+        for kind in ["direct", "macvtap", "direct-physical", "vdpa"] {
+            for vif_type in ["ovs", "bridge", "tap", "binding_failed"] {
+                let port = port(&json!({"binding:vif_type": vif_type, "binding:vnic_type": kind}));
+                let error = switch(&port, "h").unwrap_err().to_string();
+                assert!(error.contains(&format!("kind {kind} ")), "{error}");
+            }
+            let port = port(&json!({"binding:vif_type": "hw_veb", "binding:vnic_type": kind}));
+            let made = switch(&port, "h").unwrap();
+            assert!(matches!(made, Switch::Program(_)), "{made:?}");
+        }
+        let port = port(&json!({"binding:vif_type": "tap", "binding:vnic_type": "normal"}));
+        assert_eq!(switch(&port, "h").unwrap(), Switch::Tap);
+    }
+
+    #[test]
+    fn a_hybrid_plug_is_named_after_the_port_as_the_agents_rules_are() {
+        let port = port(&json!({
+            "binding:vif_type": "ovs",
+            "binding:vif_details": {"ovs_hybrid_plug": true, "bridge_name": "br-x"},
+        }));
+        let want = Switch::Hybrid {
+            bridge: "br-x".into(),
+            datapath: Datapath::Kernel,
+            filter: Filter {
+                bridge: "qbr00000000-00".parse().unwrap(),
+                near: "qvb00000000-00".parse().unwrap(),
+                far: "qvo00000000-00".parse().unwrap(),
+            },
+        };
+        assert_eq!(switch(&port, "h").unwrap(), want);
+        let vif = vif(&port, "h", "e", 1450).unwrap();
+        assert_eq!(vif.attachment.host.as_str(), "tap00000000-00");
+    }
+
+    #[test]
+    fn a_tap_is_plugged_into_nothing() {
+        let port = port(&json!({"binding:vif_type": "tap"}));
+        assert_eq!(switch(&port, "h").unwrap(), Switch::Tap);
+    }
+
+    #[test]
+    fn what_is_not_built_in_is_a_programs() {
+        for kind in ["midonet", "iovisor", "vhostuser", "hw_veb"] {
+            let port = port(
+                &json!({"binding:vif_type": kind, "binding:vif_details": {"port_filter": true}}),
+            );
+            let Switch::Program(binding) = switch(&port, "h").unwrap() else {
+                panic!("{kind} is plugged otherwise");
+            };
+            assert_eq!(binding.program.as_str(), kind);
+            assert_eq!(binding.network, port.network_id.to_string());
+            assert_eq!(binding.mac.to_string(), "fa:16:3e:00:00:01");
+            assert_eq!(binding.details, "\"{'port_filter': True}\"");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_plugged_says_what_to_look_at() {
         for (binding, hint) in [
             (
                 json!({"binding:vif_type": "binding_failed"}),
                 "openstack network agent list",
             ),
-            (json!({"binding:vif_type": "unbound"}), "not bound"),
-            (json!({"binding:vif_type": "vhostuser"}), "vhostuser"),
+            (json!({"binding:vif_type": "unbound"}), "mechanism_drivers"),
+            (
+                json!({"binding:vif_type": "../../bin/sh"}),
+                "program's name",
+            ),
             (json!({}), "role service"),
             (
-                json!({"binding:vif_type": "ovs", "binding:vif_details": {"ovs_hybrid_plug": true}}),
-                "firewall driver openvswitch",
+                json!({"binding:vif_type": "bridge", "binding:vif_details": {"bridge_name": "a/b"}}),
+                "not an interface name",
             ),
         ] {
             let error = switch(&port(&binding), "h").unwrap_err().to_string();

@@ -4,19 +4,25 @@
 //! forgets what failed to be removed: so such things are noted, and paid when Neutron can be paid.
 
 mod book;
+mod make;
 mod pauses;
 mod pay;
 
 use std::net::IpAddr;
 
-use neutron_api::{NetworkId as NeutronNetworkId, Port, PortId, Subnet, SubnetPoolId};
+use neutron_api::{
+    NetworkId as NeutronNetworkId, Port, PortId, SecurityGroupId, Subnet, SubnetPool, SubnetPoolId,
+};
 use neutron_client::Filter;
 use serde::{Deserialize, Serialize};
 
+use crate::adopt::port::PortAdoption;
 use crate::ask::{EndpointId, NetworkId};
 use crate::names;
+use crate::port_pool::AsMade;
 
 pub(crate) use book::Debts;
+pub(crate) use pay::delete_made_pool;
 
 /// A thing owed to Neutron.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -27,14 +33,42 @@ pub(crate) enum Debt {
         network: NeutronNetworkId,
         addresses: Vec<IpAddr>,
         endpoint: EndpointId,
+        /// The name that the user wants it to have.
+        #[serde(default)]
+        name: Option<String>,
     },
     /// A port that we made is to go.
     DeletePort {
         port: PortId,
         network: NeutronNetworkId,
         addresses: Vec<IpAddr>,
+        /// It may have a security group of its own, which goes with it.
+        #[serde(default)]
+        has_group: bool,
     },
-    /// A port is to go if it turns out that we made it.
+    /// A used port is to become a warm one, as it was made; if that can't be, it is to go.
+    Recycle {
+        port: PortId,
+        network: NeutronNetworkId,
+        addresses: Vec<IpAddr>,
+        /// It may have a security group of its own.
+        has_group: bool,
+        /// Of its pool.
+        name: String,
+        made: AsMade,
+    },
+    /// The warm ports of a network that bear this name are to go.
+    DrainPool {
+        name: String,
+        /// None where it is not known which it is.
+        network: Option<NeutronNetworkId>,
+    },
+    /// A port is to lose the security group of what its container has exposed.
+    Close { port: PortId },
+    /// A port that was there before is to be what it was.
+    PutBack(PortAdoption),
+    /// A port is to go if it turns out that we made it, or to be free again if it turns out that
+    /// the Python daemon has adopted it.
     DeletePortIfOurs { port: PortId, endpoint: EndpointId },
     /// The ports that we made for an endpoint are to go, whichever they are.
     DeletePortsOf { endpoint: EndpointId },
@@ -49,6 +83,13 @@ pub(crate) enum Debt {
         container_network: NetworkId,
         pool_prefix: String,
     },
+    /// A network that the Python daemon has adopted is to lose its marks, and the subnet pools that
+    /// it has made for it are to go.
+    Unmark {
+        network: NeutronNetworkId,
+        container_network: NetworkId,
+        pool_prefix: String,
+    },
     /// A subnet pool is to go if we made it.
     DeletePool(MadePool),
     /// A port that was asked for, whose reply never came, is to go if it exists.
@@ -58,6 +99,11 @@ pub(crate) enum Debt {
     DeleteStrayPort {
         device_id: String,
         except: Option<PortId>,
+    },
+    /// Likewise the security group of what a port's container exposes.
+    DeleteStrayGroup {
+        port: PortId,
+        except: Option<SecurityGroupId>,
     },
     /// Likewise a network.
     DeleteStrayNetwork {
@@ -80,19 +126,34 @@ pub(crate) struct MadePool {
     pub(crate) name: String,
 }
 
+impl From<SubnetPool> for MadePool {
+    fn from(pool: SubnetPool) -> Self {
+        let SubnetPool { id, name, .. } = pool;
+        Self { id, name }
+    }
+}
+
 impl Debt {
     /// Two debts of one key are about one object: the later one replaces the earlier.
     fn key(&self) -> String {
         match self {
             Self::Label { port, .. }
             | Self::DeletePort { port, .. }
+            | Self::Recycle { port, .. }
             | Self::DeletePortIfOurs { port, .. } => format!("debt-port-{port}"),
+            Self::PutBack(adoption) => format!("debt-port-{}", adoption.port),
             Self::DeleteNetwork { network, .. } => format!("debt-network-{network}"),
             Self::DeletePortsOf { endpoint } => format!("debt-endpoint-{endpoint}"),
             Self::DeleteNetworkOf {
                 container_network, ..
+            }
+            | Self::Unmark {
+                container_network, ..
             } => format!("debt-container-network-{container_network}"),
+            Self::DrainPool { name, .. } => format!("debt-{}", plain(name)),
             Self::DeletePool(pool) => format!("debt-pool-{}", pool.id),
+            Self::Close { port } => format!("debt-group-{port}"),
+            Self::DeleteStrayGroup { port, .. } => format!("debt-stray-group-{port}"),
             Self::DeleteStrayPort { device_id, .. } => format!("debt-stray-port-{device_id}"),
             Self::DeleteStrayNetwork {
                 name, description, ..
@@ -100,12 +161,30 @@ impl Debt {
             | Self::DeleteStrayPool {
                 name, description, ..
             } => {
-                let key: String = format!("{name}-{description}")
-                    .chars()
-                    .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-                    .collect();
-                format!("debt-stray-{key}")
+                format!("debt-stray-{}", plain(&format!("{name}-{description}")))
             }
+        }
+    }
+
+    /// Whether it is about this port, or may be.
+    fn is_about(&self, asked: &Port) -> bool {
+        match self {
+            Self::Label { port, .. }
+            | Self::DeletePort { port, .. }
+            | Self::Recycle { port, .. }
+            | Self::DeletePortIfOurs { port, .. }
+            | Self::PutBack(PortAdoption { port, .. }) => *port == asked.id,
+            Self::DeletePortsOf { endpoint } => asked.device_id == endpoint.as_str(),
+            Self::DeleteStrayPort { device_id, .. } => asked.device_id == *device_id,
+            Self::Close { .. }
+            | Self::Unmark { .. }
+            | Self::DrainPool { .. }
+            | Self::DeleteStrayGroup { .. }
+            | Self::DeleteNetwork { .. }
+            | Self::DeleteNetworkOf { .. }
+            | Self::DeletePool(_)
+            | Self::DeleteStrayNetwork { .. }
+            | Self::DeleteStrayPool { .. } => false,
         }
     }
 
@@ -113,11 +192,32 @@ impl Debt {
         !matches!(self, Self::Label { .. })
     }
 
+    /// The same debt in a new run, which knows nothing of the endpoint any more.
+    fn simplified(self) -> Self {
+        if let Self::Recycle {
+            port,
+            network,
+            addresses,
+            ..
+        } = self
+        {
+            let has_group = true;
+            return Self::DeletePort {
+                port,
+                network,
+                addresses,
+                has_group,
+            };
+        }
+        self
+    }
+
     /// Whether it is about an object that may come into being only after it was looked for.
     fn may_appear_later(&self) -> bool {
         matches!(
             self,
             Self::DeleteStrayPort { .. }
+                | Self::DeleteStrayGroup { .. }
                 | Self::DeleteStrayNetwork { .. }
                 | Self::DeleteStrayPool { .. }
         )
@@ -128,18 +228,34 @@ impl Debt {
         match self {
             Self::DeletePort {
                 network, addresses, ..
-            } => *network == asked && address.is_none_or(|address| addresses.contains(&address)),
+            }
+            | Self::Recycle {
+                network, addresses, ..
+            }
+            | Self::PutBack(PortAdoption {
+                network, addresses, ..
+            }) => *network == asked && address.is_none_or(|address| addresses.contains(&address)),
+            Self::DrainPool { network, .. } => network.is_none_or(|network| network == asked),
             Self::DeletePortIfOurs { .. }
             | Self::DeletePortsOf { .. }
             | Self::DeleteStrayPort { .. } => true,
             Self::Label { .. }
+            | Self::Close { .. }
+            | Self::DeleteStrayGroup { .. }
             | Self::DeleteNetwork { .. }
             | Self::DeleteNetworkOf { .. }
+            | Self::Unmark { .. }
             | Self::DeletePool(_)
             | Self::DeleteStrayNetwork { .. }
             | Self::DeleteStrayPool { .. } => false,
         }
     }
+}
+
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect()
 }
 
 /// The pools that would exist for these subnets alone, if we made them.
@@ -160,7 +276,12 @@ pub(crate) fn named(name: &str, description: &str) -> Filter {
 }
 
 /// Whether a port is one that we made, for this endpoint or not yet for any.
-pub(crate) fn is_ours(port: &Port, endpoint: impl std::fmt::Display) -> bool {
-    port.device_owner == names::DEVICE_OWNER
-        && (port.name == names::port(endpoint) || port.name == names::UNBOUND_PORT)
+pub(crate) fn is_ours(port: &Port, endpoint: &str) -> bool {
+    names::may_own(&port.device_owner)
+        && !port.tags.iter().any(|tag| tag == names::EXISTING_PORT)
+        && (port.name == names::port(endpoint)
+            || port.name == names::UNBOUND_PORT
+            || names::is_pool_port(&port.name)
+            // The user has named it.
+            || names::port_tags(endpoint).iter().all(|tag| port.tags.contains(tag)))
 }

@@ -1,24 +1,30 @@
 //! Endpoints: a container's place on a network, which is a Neutron port and an interface here.
 
+mod delete;
 mod gather;
+mod publish;
 mod wired;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kuryr_vif::Attachment as Plugged;
-use neutron_api::{Port, PortId};
-use neutron_client::Filter;
+use ipnet::IpNet;
+use kuryr_vif::{Attachment as Plugged, Switch};
+use neutron_api::{Port, PortChange, PortId};
 use tokio::time::Instant;
 
-use crate::address::removal;
-use crate::ask::{Attachment, Details, EndpointId, Interface, NetworkId, NewEndpoint, Route};
-use crate::binding;
-use crate::debt::{Debt, is_ours};
-use crate::error::{Error, plugging, told};
+use crate::ask::{
+    Attachment, Details, EndpointId, ExposedPort, Interface, NetworkId, NewEndpoint, Route,
+};
+use crate::debt::Debt;
+use crate::driver::Driver;
+use crate::error::{Error, PortError, plugging, told};
 use crate::kuryr::Kuryr;
 use crate::names;
+use crate::options::PortWishes;
 use crate::pool::in_range;
+use crate::port_settings::PortSettings;
 use crate::view::Net;
 
 /// The endpoints of this host that this run has seen.
@@ -30,6 +36,17 @@ pub(crate) struct Endpoints(Mutex<HashMap<EndpointId, Arc<Endpoint>>>);
 pub(crate) struct Endpoint {
     port: Port,
     plugged: Plugged,
+    /// The addresses that the runtime had of us for it; none if its port is of no use to others.
+    lent: Option<Vec<IpAddr>>,
+    /// An earlier run has made it: what that has made for it is not known.
+    found_again: bool,
+}
+
+impl Endpoint {
+    /// Its port, as it was when the endpoint was made or found.
+    pub(crate) fn port(&self) -> &Port {
+        &self.port
+    }
 }
 
 impl Endpoints {
@@ -45,6 +62,11 @@ impl Endpoints {
 
     fn remove(&self, id: &EndpointId) -> Option<Arc<Endpoint>> {
         self.all().remove(id)
+    }
+
+    /// Whether one of them has this port.
+    pub(crate) fn have(&self, port: PortId) -> bool {
+        self.all().values().any(|endpoint| endpoint.port.id == port)
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<EndpointId, Arc<Endpoint>>> {
@@ -64,15 +86,23 @@ impl Kuryr {
         if new.addresses.is_empty() {
             return Err(Error::NoAddressGiven(new.id));
         }
+        let wishes = PortWishes::of_endpoint(&new.options)?;
         let net = self.network(&new.network, by).await?;
-        let port = match self.reservations.claim(net.id, &new.addresses) {
+        let settings = PortSettings::find(&self.neutron.by(by), wishes).await?;
+        let claimed = self.reservations.claim(net.id, &new.addresses);
+        let lent = claimed.is_some();
+        let port = match claimed {
             Some(port) => port,
             None => self.gather(&net, &new, by).await?,
         };
         let id = port.id;
-        let made = self.plug(&net, &new, port, by).await;
+        let made = self.plug(&net, &new, &settings, port, lent, by).await;
         match made {
             Ok(_) => self.reservations.remove(id),
+            Err(_) if self.port_adoptions.has(id) => {
+                self.reservations.remove(id);
+                self.abandon_port(id).await;
+            }
             // The runtime is going to release the addresses, and finds the port by them.
             Err(_) => self.reservations.give_back(id),
         }
@@ -81,19 +111,26 @@ impl Kuryr {
 
     /// What a container's sandbox needs in order to use an endpoint.
     ///
-    /// Waits until the switch forwards for it, so that a container's first packet is not lost.
+    /// Lets in what is for the ports that the container exposes, and waits until the switch forwards
+    /// for it, so that a container's first packet is not lost.
     ///
     /// # Errors
-    /// The endpoint is unknown, or the switch does not forward in time and that is fatal.
+    /// The endpoint is unknown, Neutron refuses to let in what is for the exposed ports, or the switch
+    /// does not forward in time and that is fatal.
     pub async fn join(
         &self,
         network: &NetworkId,
         id: &EndpointId,
+        exposed: &[ExposedPort],
         by: Instant,
     ) -> Result<Attachment, Error> {
         let net = self.network(network, by).await?;
         let endpoint = self.endpoint(&net, id, by).await?;
-        self.wait_until_wired(&endpoint, by).await?;
+        let (wired, opened) = tokio::join!(
+            self.wait_until_wired(&endpoint, by),
+            self.open(&endpoint.port, id, exposed, by)
+        );
+        opened.and(wired)?;
         self.announce(&endpoint, by).await;
         let (mut gateways, mut routes) = (Vec::new(), Vec::new());
         for subnet in endpoint
@@ -101,6 +138,7 @@ impl Kuryr {
             .fixed_ips
             .iter()
             .filter_map(|ip| net.subnet(ip.subnet_id))
+            .filter(|_| !net.is_internal)
         {
             let mut gateway = subnet.gateway_ip;
             for route in &subnet.host_routes {
@@ -124,73 +162,16 @@ impl Kuryr {
         })
     }
 
-    /// Takes note that a container no longer uses an endpoint. Its interface goes with the endpoint.
+    /// Takes note that a container no longer uses an endpoint: nothing is let in for it any more. Its
+    /// interface goes with the endpoint.
     ///
     /// # Errors
     /// None: an endpoint that nobody knows was left already.
-    pub async fn leave(&self, _: &NetworkId, _: &EndpointId, _: Instant) -> Result<(), Error> {
-        Ok(())
-    }
-
-    /// Takes an endpoint's interface off this host, and its port out of Neutron if we made it.
-    ///
-    /// The port goes in the background, also if Neutron can't be reached now. What is gone is a
-    /// success.
-    ///
-    /// # Errors
-    /// The host's refusal.
-    pub async fn delete_endpoint(
-        &self,
-        network: &NetworkId,
-        id: &EndpointId,
-        by: Instant,
-    ) -> Result<(), Error> {
-        let _turn = self.endpoint_turns.turn(id, by).await?;
-        if let Some(endpoint) = self.endpoints.remove(id) {
-            self.reservations.remove(endpoint.port.id);
-            // Noted first: whatever happens to the interface, the port must not stay.
-            self.debts.owe(removal(&endpoint.port)).await;
-            return self.unplug(&endpoint.plugged, by).await;
-        }
-        let found = self.host.attachments(id.as_str()).await;
-        let found = found.map_err(plugging(format!("look for the interface of endpoint {id}")));
-        let plugged = match found {
-            Ok(plugged) => plugged,
-            Err(error) => {
-                self.owe_ports_of(id).await;
-                return Err(error);
-            }
-        };
-        for attachment in &plugged {
-            if let Ok(port) = attachment.interface_id.parse() {
-                let endpoint = id.clone();
-                self.debts
-                    .owe(Debt::DeletePortIfOurs { port, endpoint })
-                    .await;
-            }
-            self.unplug(attachment, by).await?;
-        }
-        if plugged.is_empty() {
-            tracing::debug!("nothing is plugged for endpoint {id} of network {network}");
-            match self.ports_of(id, by).await {
-                Ok(ports) => {
-                    for port in ports {
-                        self.debts.owe(removal(&port)).await;
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "not done yet");
-                    self.owe_ports_of(id).await;
-                }
-            }
+    pub async fn leave(&self, _: &NetworkId, id: &EndpointId, _: Instant) -> Result<(), Error> {
+        if let Some(endpoint) = self.endpoints.get(id) {
+            self.close(endpoint.port.id).await;
         }
         Ok(())
-    }
-
-    /// The runtime forgets an endpoint whatever we answer.
-    async fn owe_ports_of(&self, id: &EndpointId) {
-        let endpoint = id.clone();
-        self.debts.owe(Debt::DeletePortsOf { endpoint }).await;
     }
 
     /// What is known of an endpoint, for people.
@@ -214,7 +195,7 @@ impl Kuryr {
             ),
             (
                 "kuryr.host.interface".to_owned(),
-                endpoint.plugged.host.to_string(),
+                host_interface(&endpoint.plugged),
             ),
         ]))
     }
@@ -223,46 +204,87 @@ impl Kuryr {
         &self,
         net: &Net,
         new: &NewEndpoint,
+        settings: &PortSettings,
         port: Port,
+        lent: bool,
         by: Instant,
     ) -> Result<Interface, Error> {
+        let adopted = self.port_adoptions.has(port.id);
+        let is_usual =
+            !adopted && settings.is_default() && new.mac.is_none_or(|mac| mac == port.mac_address);
+        let lent = (lent && is_usual).then(|| new.addresses.iter().map(IpNet::addr).collect());
         let port = match new.mac {
-            Some(mac) if mac != port.mac_address => self.change_mac(port, mac, by).await?,
+            _ if adopted && !settings.is_default() => {
+                return Err(PortError::KeepsSettings(port.id).into());
+            }
+            _ if adopted => self.use_port(port, new, by).await?,
+            Some(mac) if mac != port.mac_address => match self.change_mac(net, port, mac, by).await
+            {
+                Err(error) if error.is_mac_in_use() => {
+                    return Err(self.mac_in_use(net, mac, error, by).await);
+                }
+                other => other?,
+            },
             _ => port,
         };
-        let interface = interface(net, &port)?;
-        let vif = binding::vif(&port, &self.settings.host, new.id.as_str(), net.mtu)?;
-        let label = Debt::Label {
+        let port = self.change_settings(port, settings, by).await?;
+        let mut interface = interface(net, &port)?;
+        let vif = self.vif(net, &port, new.id.as_str(), by).await?;
+        if matches!(self.driver_of(net), Driver::Ipvlan | Driver::IpvlanL3) {
+            interface.mac = None;
+        }
+        let label = (!adopted).then(|| Debt::Label {
             port: port.id,
             network: port.network_id,
             addresses: port.fixed_ips.iter().map(|ip| ip.ip_address).collect(),
             endpoint: new.id.clone(),
-        };
+            name: settings
+                .name
+                .clone()
+                .or(self.port_defaults.of(&net.of).name),
+        });
         let act = format!(
             "plug port {} of endpoint {}",
             port.id,
             names::head(new.id.as_str(), 12)
         );
-        let ((), done) = tokio::join!(self.debts.owe(label), self.host.plug(&vif, by));
+        let noted = async {
+            if let Some(label) = label {
+                self.debts.owe(label).await;
+            }
+        };
+        let ((), done) = tokio::join!(noted, self.host.plug(&vif, by));
         done.map_err(plugging(act))?;
         let endpoint = Endpoint {
             port,
             plugged: vif.attachment,
+            lent,
+            found_again: false,
         };
         self.endpoints.insert(new.id.clone(), endpoint);
         Ok(interface)
     }
 
-    async fn unplug(&self, plugged: &Plugged, by: Instant) -> Result<(), Error> {
-        let act = format!(
-            "unplug port {} of endpoint {}",
-            plugged.interface_id, plugged.owner
-        );
-        self.host.unplug(plugged, by).await.map_err(plugging(act))
+    /// Gives a port what its endpoint is to have beyond what its network gives to all.
+    async fn change_settings(
+        &self,
+        port: Port,
+        settings: &PortSettings,
+        by: Instant,
+    ) -> Result<Port, Error> {
+        let change = settings.change();
+        if change == PortChange::default() {
+            return Ok(port);
+        }
+        let changed = self.neutron.by(by).update(port.id, &change).await;
+        let act = format!("give port {} what the options neutron.port.* say", port.id);
+        let port = changed.map_err(told(act))?;
+        settings.check(&port)?;
+        Ok(port)
     }
 
     /// An endpoint, found again after a restart by what is plugged here.
-    async fn endpoint(
+    pub(crate) async fn endpoint(
         &self,
         net: &Net,
         id: &EndpointId,
@@ -284,18 +306,28 @@ impl Kuryr {
         let port = port
             .filter(|port| port.network_id == net.id)
             .ok_or_else(unknown)?;
-        Ok(self
-            .endpoints
-            .insert(id.clone(), Endpoint { port, plugged }))
+        Ok(self.endpoints.insert(
+            id.clone(),
+            Endpoint {
+                port,
+                plugged,
+                lent: None,
+                found_again: true,
+            },
+        ))
     }
+}
 
-    /// The ports that we have made for an endpoint, as Neutron knows them.
-    async fn ports_of(&self, id: &EndpointId, by: Instant) -> Result<Vec<Port>, Error> {
-        let filter = Filter::new().with("device_id", id);
-        let ports = self.neutron.by(by).list::<Port>(&filter).await;
-        let mut ports = ports.map_err(told(format!("look up the port of endpoint {id}")))?;
-        ports.retain(|port| is_ours(port, id));
-        Ok(ports)
+/// Where this host's side of an endpoint is: the end that stays here, or what the container shares.
+fn host_interface(plugged: &Plugged) -> String {
+    match &plugged.switch {
+        Switch::Parent { parent, .. } => parent.to_string(),
+        Switch::OpenVSwitch { .. }
+        | Switch::Hybrid { .. }
+        | Switch::LinuxBridge { .. }
+        | Switch::AgentBridge { .. }
+        | Switch::Tap
+        | Switch::Program(_) => plugged.host.to_string(),
     }
 }
 
@@ -305,7 +337,7 @@ fn interface(net: &Net, port: &Port) -> Result<Interface, Error> {
             .map(|subnet| in_range(ip.ip_address, subnet.cidr))
     });
     Ok(Interface {
-        mac: port.mac_address,
+        mac: Some(port.mac_address),
         addresses: addresses.collect::<Result<_, _>>()?,
     })
 }

@@ -1,29 +1,21 @@
 //! Why Kuryr could not do what it was asked.
 
+mod kind;
+mod port;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::StatusCode;
 use ipnet::IpNet;
-use neutron_api::{IpVersion, NetworkId as NeutronNetworkId, Port, PortId, SubnetId, SubnetPoolId};
+use kuryr_vif::PublishError;
+use neutron_api::{IpVersion, NetworkId as NeutronNetworkId, PortId, SubnetId, SubnetPoolId};
 
 use crate::ask::{EndpointId, NetworkId, PoolId};
+use crate::driver::Driver;
 use crate::journal::JournalError;
 
-/// What kind of failure it is, for a front end's status code.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
-    /// The request can't be carried out as it stands: the user must change it.
-    Invalid,
-    /// Something else has what was asked for.
-    Conflict,
-    /// What the request is about does not exist.
-    Absent,
-    /// Neutron or the host can't be reached now.
-    Unavailable,
-    /// It should have worked.
-    Failed,
-}
+pub use kind::Kind;
+pub use port::{PortError, Whose};
 
 /// Why Kuryr could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -188,7 +180,7 @@ pub enum Error {
     },
     /// The range was taken from another subnet pool than the one that the user names.
     #[error(
-        "the range was taken from subnet pool {taken}, not from {asked}: give the pool as --ipam-opt too, where ranges are asked for"
+        "the range was taken from subnet pool {taken}, not from {asked}: give --subnet, or the pool as --ipam-opt too, where ranges are asked for"
     )]
     OtherPool {
         /// The pool that it was taken from.
@@ -203,6 +195,24 @@ pub enum Error {
         network: NeutronNetworkId,
         /// The pools by which the others know the subnets.
         pools: Vec<String>,
+    },
+    /// An object that the user names does not exist.
+    #[error("Neutron has no {what} {named}, or not for this project")]
+    NoSuchObject {
+        /// What kind of object.
+        what: &'static str,
+        /// How the user names it.
+        named: String,
+    },
+    /// Neutron can't do what an option asks for.
+    #[error(
+        "option {option} can't be used with this Neutron: its extension {extension} is not there (openstack extension list --network)"
+    )]
+    NoExtension {
+        /// The option.
+        option: String,
+        /// What it needs.
+        extension: &'static str,
     },
     /// An option belongs elsewhere.
     #[error("option {option} belongs in -o, not in --ipam-opt")]
@@ -246,19 +256,14 @@ pub enum Error {
         /// Neutron's word.
         source: Box<neutron_client::Error>,
     },
-    /// Somebody else has the address.
-    #[error(
-        "address {address} is in use by port {port} (device owner {owner:?}, device {device:?})"
-    )]
-    AddressInUse {
-        /// The address.
-        address: IpAddr,
-        /// The port that has it.
-        port: PortId,
-        /// What uses that port.
-        owner: String,
-        /// Who uses that port.
-        device: String,
+    /// A port that there is can't be an endpoint's, or not as the user wants it.
+    #[error(transparent)]
+    Port(Box<PortError>),
+    /// The part of a range that containers are to have addresses from has none left.
+    #[error("no address is left in {part}: all are in use by ports in Neutron, or reserved")]
+    PartFull {
+        /// The part.
+        part: IpNet,
     },
     /// A port came without an address.
     #[error("Neutron gave port {port} no address of {range}")]
@@ -281,6 +286,17 @@ pub enum Error {
         "endpoint {0} has no address: its network needs an IPAM driver that gives it one, such as Kuryr's (--ipam-driver)"
     )]
     NoAddressGiven(EndpointId),
+    /// A network asks for a driver that this host does not use.
+    #[error(
+        "kuryr.driver={driver} is not enabled on this host: name one of {}, or enable it in kuryr.conf (enabled_drivers, enabled_port_drivers)",
+        enabled.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    DriverNotEnabled {
+        /// What was asked for.
+        driver: Driver,
+        /// What there is.
+        enabled: Vec<Driver>,
+    },
     /// A port can't be plugged on this host as Neutron has bound it.
     #[error("can't plug port {port} on host {host}: {hint}")]
     Binding {
@@ -323,6 +339,14 @@ pub enum Error {
         /// The host's word.
         source: Box<kuryr_vif::Error>,
     },
+    /// A port of this host can't be made to lead to a container.
+    #[error("could not publish the ports of endpoint {endpoint}")]
+    Publish {
+        /// The endpoint, shortened.
+        endpoint: String,
+        /// Why.
+        source: Box<PublishError>,
+    },
     /// The same is being done already.
     #[error("{what} was still being worked on by an earlier request after {waited:.0?}; try again")]
     Busy {
@@ -342,6 +366,12 @@ fn listed(ranges: &[IpNet]) -> String {
     }
 }
 
+impl From<PortError> for Error {
+    fn from(error: PortError) -> Self {
+        Self::Port(Box::new(error))
+    }
+}
+
 /// Says what was being done when Neutron would not, or could not.
 pub(crate) fn told(act: String) -> impl FnOnce(neutron_client::Error) -> Error {
     move |source| Error::Neutron {
@@ -355,79 +385,5 @@ pub(crate) fn plugging(act: String) -> impl FnOnce(kuryr_vif::Error) -> Error {
     move |source| Error::Host {
         act,
         source: Box::new(source),
-    }
-}
-
-impl Error {
-    /// What kind of failure it is.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::UnknownNetwork(_) | Self::UnknownEndpoint(_) | Self::UnknownPool(_) => {
-                Kind::Absent
-            }
-            Self::OutsideRange { .. }
-            | Self::ReservedTwice { .. }
-            | Self::OtherGateway { .. }
-            | Self::RangeVersion { .. }
-            | Self::PartOutside { .. }
-            | Self::NoDefaultPool { .. }
-            | Self::DefaultPoolVersion { .. }
-            | Self::NoSubnet { .. }
-            | Self::NoSuchNetwork(_)
-            | Self::NoSuchRange { .. }
-            | Self::AdoptionNeedsSubnet { .. }
-            | Self::NoSuchSubnet(_)
-            | Self::NoSuchPool(_)
-            | Self::OtherRange { .. }
-            | Self::SubnetElsewhere { .. }
-            | Self::NoGateway { .. }
-            | Self::OtherSharing { .. }
-            | Self::OtherPool { .. }
-            | Self::MisplacedOption { .. }
-            | Self::UnknownOption { .. }
-            | Self::BadOption { .. }
-            | Self::NoAddressGiven(_) => Kind::Invalid,
-            Self::Ambiguous { .. }
-            | Self::OtherRanges { .. }
-            | Self::NetworkInUse { .. }
-            | Self::NetworkShared { .. }
-            | Self::AddressInUse { .. } => Kind::Conflict,
-            Self::Busy { .. } | Self::NotWired { .. } => Kind::Unavailable,
-            Self::Neutron { source, .. } if source.is_passing() => Kind::Unavailable,
-            Self::Neutron { source, .. } if source.status() == Some(StatusCode::CONFLICT) => {
-                Kind::Conflict
-            }
-            Self::Neutron { .. }
-            | Self::Host { .. }
-            | Self::NoAddress { .. }
-            | Self::Journal { .. }
-            | Self::Binding { .. }
-            | Self::Bug(_) => Kind::Failed,
-        }
-    }
-
-    pub(crate) fn address_in_use(address: IpAddr, port: &Port) -> Self {
-        Self::AddressInUse {
-            address,
-            port: port.id,
-            owner: port.device_owner.clone(),
-            device: port.device_id.clone(),
-        }
-    }
-
-    /// Whether Neutron does not know what we take for granted: what we know of it is old.
-    pub(crate) fn is_absence(&self) -> bool {
-        matches!(self, Self::Neutron { source, .. } if source.is_absence())
-    }
-
-    /// Whether Neutron has no address left, or not the one that was asked for.
-    pub(crate) fn is_shortage(&self) -> bool {
-        let Self::Neutron { source, .. } = self else {
-            return false;
-        };
-        matches!(
-            source.fault(),
-            Some("IpAddressAlreadyAllocated" | "IpAddressInUse" | "IpAddressGenerationFailure")
-        )
     }
 }

@@ -1,22 +1,29 @@
 //! The one thing that front ends hold.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use kuryr_vif::Plug;
+use kuryr_vif::{Plug, Publish};
+use neutron_api::PortId;
 use neutron_client::Neutron;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::address::Reservations;
 use crate::adopt::Adoptions;
+use crate::adopt::port::PortAdoptions;
 use crate::ask::{EndpointId, NetworkId, PoolId};
 use crate::debt::Debts;
+use crate::driver::Drivers;
 use crate::endpoint::Endpoints;
+use crate::exposed::Exposures;
 use crate::journal::Journal;
 use crate::keyed::Keyed;
 use crate::lease::Leases;
+use crate::nested::Guest;
+use crate::port_pool::{PortPoolSettings, PortPools};
+use crate::port_settings::PortDefaults;
 use crate::view::View;
 
 /// How Kuryr is to work on this host.
@@ -34,10 +41,16 @@ pub struct Settings {
     pub subnet_pool_prefix: String,
     /// What interfaces are called in containers, before the number.
     pub interface_prefix: String,
+    /// Whether what is for a container's exposed ports is let in (`process_external_connectivity`).
+    pub opens_exposed_ports: bool,
     /// Whether a container must not start on an interface that the switch does not forward for.
     pub plugging_is_fatal: bool,
+    /// How ports are plugged here.
+    pub drivers: Drivers,
     /// For how long the switch is waited for; zero means [`Settings::USUAL_PLUGGING_TIMEOUT`].
     pub plugging_timeout: Duration,
+    /// How many ports are made before they are needed.
+    pub port_pool: PortPoolSettings,
 }
 
 impl Settings {
@@ -72,48 +85,85 @@ pub struct Shared {
     pub(crate) settings: Settings,
     pub(crate) neutron: Neutron,
     pub(crate) host: Arc<dyn Plug>,
+    pub(crate) guest: Arc<Guest>,
+    pub(crate) publisher: Option<Arc<dyn Publish>>,
     pub(crate) debts: Debts,
     pub(crate) leases: Leases,
     pub(crate) adoptions: Adoptions,
+    pub(crate) port_adoptions: PortAdoptions,
+    pub(crate) port_defaults: PortDefaults,
+    pub(crate) port_pools: Arc<PortPools>,
     pub(crate) view: View,
     pub(crate) reservations: Reservations,
     pub(crate) endpoints: Endpoints,
+    pub(crate) exposures: Exposures,
     pub(crate) network_turns: Keyed<NetworkId>,
     pub(crate) endpoint_turns: Keyed<EndpointId>,
     pub(crate) ranges: Keyed<IpNet>,
     pub(crate) lease_turns: Keyed<PoolId>,
+    pub(crate) exposure_turns: Keyed<PortId>,
     pub(crate) background: TaskTracker,
 }
 
 impl Kuryr {
     /// Joins a Neutron to a host, and takes up what an earlier run has noted in `journal`.
     ///
+    /// Without a `publisher`, containers are reached by what Neutron has for that: routers, floating
+    /// IPs, load balancers.
+    ///
     /// Must be called within a Tokio runtime; does no I/O but reading the journal.
     pub fn new(
         neutron: Neutron,
         host: Arc<dyn Plug>,
+        publisher: Option<Arc<dyn Publish>>,
         journal: Journal,
         settings: Settings,
     ) -> Self {
+        let guest = Arc::new(Guest::new(&settings.drivers));
+        let port_pools = Arc::new(PortPools::new(settings.port_pool));
+        let debts = Debts::new(
+            neutron.clone(),
+            journal.clone(),
+            Arc::clone(&guest),
+            Arc::clone(&port_pools),
+        );
         let kuryr = Self(Arc::new(Shared {
             settings,
-            debts: Debts::new(neutron.clone(), journal.clone()),
+            debts,
+            guest,
+            port_pools,
             adoptions: Adoptions::new(journal.clone()),
+            port_adoptions: PortAdoptions::new(journal.clone()),
+            port_defaults: PortDefaults::new(journal.clone()),
             leases: Leases::new(journal),
             neutron,
             host,
+            publisher,
             view: View::default(),
             reservations: Reservations::default(),
             endpoints: Endpoints::default(),
+            exposures: Exposures::default(),
             network_turns: Keyed::default(),
             endpoint_turns: Keyed::default(),
             ranges: Keyed::default(),
             lease_turns: Keyed::default(),
+            exposure_turns: Keyed::default(),
             background: TaskTracker::new(),
         }));
-        kuryr.debts.resume();
+        let kept = kuryr.debts.resume();
+        kuryr.unplug_kept(kept);
         kuryr.expire_leases();
+        kuryr.expire_port_adoptions();
         kuryr
+    }
+
+    pub(crate) fn weak(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.0)
+    }
+
+    /// Unless the program has ended.
+    pub(crate) fn upgrade(weak: &Weak<Shared>) -> Option<Self> {
+        weak.upgrade().map(Self)
     }
 
     /// Waits until nothing is owed to Neutron any more; false if that takes longer than until `by`.

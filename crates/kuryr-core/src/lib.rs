@@ -9,26 +9,35 @@ mod adopt;
 mod ask;
 mod binding;
 mod debt;
+mod driver;
 mod endpoint;
 mod error;
+mod exposed;
 mod journal;
 mod keyed;
 mod kuryr;
 mod lease;
 mod names;
+mod nested;
 mod network;
 mod options;
+mod orphan;
 mod pool;
+mod port_pool;
+mod port_settings;
 mod range;
 mod view;
 
 pub use ask::{
-    AddressRequest, Attachment, Details, EndpointId, Gateway, Interface, InvalidId, NetworkId,
-    NewEndpoint, NewNetwork, Pool, PoolId, PoolRequest, Range, Route,
+    AddressRequest, Attachment, Details, EndpointId, ExposedPort, Gateway, Interface, InvalidId,
+    NetworkId, NewEndpoint, NewNetwork, Pool, PoolId, PoolRequest, Range, Route,
 };
-pub use error::{Error, Kind};
+pub use driver::{Driver, Drivers, UnknownDriver};
+pub use error::{Error, Kind, PortError, Whose};
 pub use ipnet::IpNet;
 pub use journal::{Journal, JournalError};
 pub use kuryr::{Kuryr, Settings};
-pub use kuryr_vif::IfName;
+pub use kuryr_vif::{IfName, PublishedPort, Transport};
 pub use neutron_api::{IpVersion, MacAddress};
+pub use orphan::{BETWEEN_LOOKS, Orphan, Reason};
+pub use port_pool::PortPoolSettings;

@@ -5,14 +5,22 @@
 
 use ipnet::IpNet;
 
-use crate::ask::{EndpointId, NetworkId};
+use crate::ask::NetworkId;
 
 /// The `device_owner` of every port that we make, and a tag of it.
 pub(crate) const DEVICE_OWNER: &str = "compute:kuryr";
+/// What Neutron makes the `device_owner` of a subport.
+pub(crate) const SUBPORT_OWNER: &str = "trunk:subport";
 /// The name of a port that no endpoint has yet.
 pub(crate) const UNBOUND_PORT: &str = "kuryr-unbound-port";
 /// The tag of a network that was there before us.
 const EXISTING_NETWORK: &str = "kuryr.net.existing";
+
+/// The tag of a port that was there before the Python daemon, which has put it to use.
+pub(crate) const EXISTING_PORT: &str = "kuryr.port.existing";
+
+/// The tag of a subnet pool that was there before the Python daemon, which has put it to use.
+pub(crate) const EXISTING_POOL: &str = "kuryr.subnetpool.existing";
 
 /// The name of the network that we make for a container network.
 pub(crate) fn network(id: &NetworkId) -> String {
@@ -44,15 +52,67 @@ pub(crate) fn port(endpoint: impl std::fmt::Display) -> String {
     format!("{endpoint}-port")
 }
 
+/// Whether a port of ours may have this `device_owner`: Neutron changes that of subports, and takes it
+/// away from what is none any more.
+pub(crate) fn may_own(owner: &str) -> bool {
+    matches!(owner, DEVICE_OWNER | SUBPORT_OWNER | "")
+}
+
+/// What is said of a port that is bound to no host: by it the ports of this one are found.
+pub(crate) fn port_description(host: &str) -> String {
+    format!("{ON_HOST}{host}")
+}
+
+/// The host that `port_description` names.
+pub(crate) fn host_in(description: &str) -> Option<&str> {
+    description.strip_prefix(ON_HOST)
+}
+
+const ON_HOST: &str = "kuryr on host ";
+
+/// The name of a warm port, and whom its interface is plugged for: this host's pool for a network.
+pub(crate) fn pool_port(host: &str, network: &NetworkId) -> String {
+    // Neutron takes 255 characters.
+    format!("{POOL_PORT}{}-{network}", head(host, 128))
+}
+
+/// Whether a port is a warm one, of whichever host.
+pub(crate) fn is_pool_port(name: &str) -> bool {
+    name.starts_with(POOL_PORT)
+}
+
+const POOL_PORT: &str = "kuryr-pool-port-";
+
+/// The name of the security group for what a port's container exposes.
+pub(crate) fn exposed_group(port: neutron_api::PortId) -> String {
+    format!("{port}{EXPOSED}")
+}
+
+/// What is said of the security group for what a port's container exposes.
+pub(crate) fn exposed_description(port: neutron_api::PortId) -> String {
+    format!("what container port {port} exposes")
+}
+
+/// The port that a security group was made for, if we made it, or the Python daemon.
+pub(crate) fn exposing_port(name: &str, description: &str) -> Option<neutron_api::PortId> {
+    let port = name.strip_suffix(EXPOSED)?.parse().ok()?;
+    let is_ours = description == exposed_description(port) || description == PYTHONS_EXPOSED;
+    is_ours.then_some(port)
+}
+
+const EXPOSED: &str = "-exposed_ports";
+/// What the Python daemon says of such a group.
+const PYTHONS_EXPOSED: &str = "Docker exposed ports created by Kuryr.";
+
 /// The tags that tie a network to a container network.
 pub(crate) fn network_tags(id: &NetworkId) -> Vec<String> {
     halves(id.as_str())
 }
 
 /// The tags that tie a port to an endpoint.
-pub(crate) fn port_tags(id: &EndpointId) -> Vec<String> {
+pub(crate) fn port_tags(endpoint: &str) -> Vec<String> {
     let mut tags = vec![DEVICE_OWNER.to_owned()];
-    tags.extend(halves(id.as_str()));
+    tags.extend(halves(endpoint));
     tags
 }
 
@@ -77,6 +137,18 @@ pub(crate) fn network_of(tags: &[String]) -> Option<NetworkId> {
 /// Whether a network's tags say that it was there before us.
 pub(crate) fn is_existing(tags: &[String]) -> bool {
     tags.iter().any(|tag| tag.starts_with(EXISTING_NETWORK))
+}
+
+/// The tags by which the Python daemon marks a network that it has adopted for a container network.
+pub(crate) fn adoption_marks(id: &NetworkId) -> Vec<String> {
+    let mut marks = network_tags(id);
+    marks.push(format!("{EXISTING_NETWORK}:{}", head(id.as_str(), 12)));
+    marks
+}
+
+/// Whether tags tie a network to any container network.
+pub(crate) fn is_of_any(tags: &[impl AsRef<str>]) -> bool {
+    tags.iter().any(|tag| tag.as_ref().starts_with(LOWER))
 }
 
 /// Names of interfaces and the like are made of the first characters of longer ones.

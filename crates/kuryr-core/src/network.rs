@@ -1,22 +1,24 @@
 //! Container networks: each is a Neutron network with its subnets.
 
+mod delete;
+
 use std::sync::Arc;
 
-use http::StatusCode;
 use neutron_api::{
-    IpVersion, Network, NetworkChange, NewNetwork as NewNeutronNetwork, NewSubnet, Port, Subnet,
-    SubnetChange, SubnetPool,
+    IpVersion, Network, NetworkChange, NewNetwork as NewNeutronNetwork, NewSubnet, Subnet,
+    SubnetChange,
 };
 use neutron_client::{Filter, Neutron};
 use tokio::time::Instant;
 
 use crate::ask::{NetworkId, NewNetwork, PoolId, Range};
-use crate::debt::{Debt, made_pools, named};
-use crate::error::{Error, Kind, told};
+use crate::debt::{Debt, MadePool, named};
+use crate::error::{Error, told};
 use crate::kuryr::Kuryr;
 use crate::lease::{Lease, Source};
 use crate::names;
 use crate::options::Wishes;
+use crate::port_settings::PortSettings;
 use crate::range::allocation_pools;
 use crate::view::Net;
 
@@ -28,18 +30,45 @@ impl Kuryr {
     pub async fn create_network(&self, new: NewNetwork, by: Instant) -> Result<(), Error> {
         let _turn = self.network_turns.turn(&new.id, by).await?;
         let neutron = self.neutron.by(by);
-        let wishes = Wishes::of_network(&new.options)?;
+        let mut wishes = Wishes::of_network(&new.options)?;
+        let enabled = &self.settings.drivers.enabled;
+        if let Some(driver) = wishes.ports.driver
+            && !enabled.contains(&driver)
+        {
+            let enabled = enabled.clone();
+            return Err(Error::DriverNotEnabled { driver, enabled });
+        }
+        let mut defaults = PortSettings::find(&neutron, std::mem::take(&mut wishes.ports)).await?;
+        defaults.without_pool = wishes.pool == Some(false);
+        self.port_defaults.insert(&new.id, defaults)?;
+        // A Docker that has no answer forgets the network.
+        let stray = stray(&new.id, None);
+        let made = self.ensure_network(&neutron, &wishes, &new, by).await;
+        self.debts.forgo(&stray);
+        if made.is_err() {
+            self.port_defaults.remove(&new.id);
+        }
+        made
+    }
+
+    async fn ensure_network(
+        &self,
+        neutron: &Neutron,
+        wishes: &Wishes,
+        new: &NewNetwork,
+        by: Instant,
+    ) -> Result<(), Error> {
         // What goes because an earlier attempt has failed must not take this one's network with it.
         let left = names::network_description(&new.id);
         let of_earlier = |debt: &Debt| matches!(debt, Debt::DeleteStrayNetwork { description, .. } if *description == left);
         self.debts.settled(by, of_earlier).await;
         self.debts.forgive(by, of_earlier).await;
         if wishes.network.is_none()
-            && let Some(net) = self.left_of_earlier_attempt(&neutron, &new.id, by).await?
+            && let Some(net) = self.left_of_earlier_attempt(neutron, &new.id, by).await?
         {
-            return same_ranges(&net, &new);
+            return same_ranges(&net, new);
         }
-        let leases: Vec<Option<(PoolId, Lease)>> = new
+        let mut leases: Vec<Option<(PoolId, Lease)>> = new
             .ranges
             .iter()
             .map(|range| self.leases.with_range(range.cidr))
@@ -52,20 +81,25 @@ impl Kuryr {
                 return Err(Error::UnknownPool(pool.clone()));
             }
         }
-        let named = self.named_network(&neutron, &wishes, &leases).await?;
+        let named = self.named_network(neutron, wishes, &leases).await?;
         if let Some(network) = named {
-            self.adopt_network(network, &wishes, &new, &leases, by)
+            self.adopt_network(network, wishes, new, &leases, by)
                 .await?;
             for (pool, _) in leases.iter().flatten() {
                 self.leases.remove(pool);
             }
             return Ok(());
         }
-        self.check_pools(&neutron, &wishes, &new, &leases).await?;
-        let mut undo = Vec::new();
-        match self.make_network(&neutron, &new, &leases, &mut undo).await {
+        let asked = self.take_asked_pools(neutron, wishes, new, &mut leases);
+        let spare = asked.await?;
+        let (mut undo, shared) = (Vec::new(), wishes.shared == Some(true));
+        let made = self.make_network(neutron, new, shared, &leases, &mut undo);
+        match made.await {
             Ok(net) => {
                 self.view.insert(net);
+                for pool in spare {
+                    self.debts.owe(Debt::DeletePool(pool)).await;
+                }
                 for (pool, _) in leases.iter().flatten() {
                     self.leases.remove(pool);
                 }
@@ -75,88 +109,6 @@ impl Kuryr {
                 // The leases stay: the runtime gives the pools back itself.
                 for debt in undo.into_iter().rev() {
                     self.debts.owe(debt).await;
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// Removes a container network from Neutron, with the subnet pools that we made for it.
-    ///
-    /// A network that is gone is a success; one that Neutron can't be asked about now is removed
-    /// as soon as it can.
-    ///
-    /// # Errors
-    /// Others have ports on it: then it is left.
-    pub async fn delete_network(&self, id: &NetworkId, by: Instant) -> Result<(), Error> {
-        let _turn = self.network_turns.turn(id, by).await?;
-        if let Some(adoption) = self.adoptions.get(id) {
-            self.view.remove(id);
-            self.abandon_network(id, adoption, by).await;
-            return Ok(());
-        }
-        let net = match self.find_network(id, by).await {
-            Ok(Some(net)) => net,
-            Ok(None) => return Ok(()),
-            Err(error) if error.kind() == Kind::Unavailable => {
-                // The runtime forgets the network whatever we answer.
-                let debt = Debt::DeleteNetworkOf {
-                    container_network: id.clone(),
-                    pool_prefix: self.settings.subnet_pool_prefix.clone(),
-                };
-                self.debts.owe(debt).await;
-                tracing::warn!(error = &error as &dyn std::error::Error, "not done yet");
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        self.view.remove(id);
-        if net.is_existing {
-            tracing::info!("network {} was there before us and stays", net.id);
-            return Ok(());
-        }
-        let neutron = self.neutron.by(by);
-        // Containers that have just gone may still have their ports.
-        self.debts.addresses_freed(net.id, None, by).await;
-        // Another host, or another network of this one, may be on it without any container now.
-        let others = self.pools_of_others(&neutron, &net).await;
-        if let Ok(pools) = others
-            && !pools.is_empty()
-        {
-            let network = net.id;
-            return Err(Error::NetworkShared { network, pools });
-        }
-        let pools = made_pools(&net.subnets, &self.settings.subnet_pool_prefix);
-        match neutron.delete::<Network>(net.id).await {
-            Ok(_) => {
-                for pool in pools {
-                    self.debts.pay(Debt::DeletePool(pool), by).await;
-                }
-                Ok(())
-            }
-            Err(error) => {
-                let others = self.ports_of_others(&neutron, &net).await;
-                if error.status() == Some(StatusCode::CONFLICT) && !others.is_empty() {
-                    let (network, source) = (net.id, Box::new(error));
-                    return Err(Error::NetworkInUse {
-                        network,
-                        ports: others,
-                        source,
-                    });
-                }
-                // The runtime forgets the network whatever we answer.
-                self.debts
-                    .owe(Debt::DeleteNetwork {
-                        network: net.id,
-                        pools,
-                    })
-                    .await;
-                let passing = error.is_passing();
-                let error =
-                    told(format!("remove network {} now; it is tried again", net.id))(error);
-                if passing {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "not done yet");
-                    return Ok(());
                 }
                 Err(error)
             }
@@ -196,52 +148,42 @@ impl Kuryr {
         Ok(None)
     }
 
-    /// Whether each range is of the subnet pool that the user names.
-    async fn check_pools(
+    /// Puts the subnet pools that the user names with `-o` in the place of those that we have made for
+    /// the ranges before, and returns those: nobody needs them any more.
+    async fn take_asked_pools(
         &self,
         neutron: &Neutron,
         wishes: &Wishes,
         new: &NewNetwork,
-        leases: &[Option<(PoolId, Lease)>],
-    ) -> Result<(), Error> {
+        leases: &mut [Option<(PoolId, Lease)>],
+    ) -> Result<Vec<MadePool>, Error> {
+        let mut spare = Vec::new();
         for (range, lease) in new.ranges.iter().zip(leases) {
             let version = IpVersion::of(range.cidr.addr());
-            let Some(named) = &wishes.of_version(version).pool else {
+            let (Some(named), Some((_, lease))) = (&wishes.of_version(version).pool, lease) else {
                 continue;
             };
-            let asked = self.named_pool(neutron, named, version).await?.id;
-            let taken = match lease.as_ref().map(|(_, lease)| &lease.source) {
-                Some(Source::DefaultPool { pool, .. }) => *pool,
-                Some(Source::OwnPool(pool)) => pool.id,
-                None => continue,
-            };
-            if taken != asked {
-                return Err(Error::OtherPool { taken, asked });
+            let asked = self.named_pool(neutron, named, version).await?;
+            match &mut lease.source {
+                Source::DefaultPool { pool, .. } if *pool != asked.id => {
+                    let (taken, asked) = (*pool, asked.id);
+                    return Err(Error::OtherPool { taken, asked });
+                }
+                Source::DefaultPool { .. } => {}
+                Source::OwnPool(pool) => {
+                    let (id, name) = (asked.id, asked.name);
+                    spare.push(std::mem::replace(pool, MadePool { id, name }));
+                }
             }
         }
-        Ok(())
-    }
-
-    /// The subnet pools by which other container networks know a network's subnets.
-    async fn pools_of_others(
-        &self,
-        neutron: &Neutron,
-        net: &Net,
-    ) -> Result<Vec<String>, neutron_client::Error> {
-        let ids: Vec<String> = net.subnets.iter().map(|s| s.id.to_string()).collect();
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let filter = Filter::new().with("tags-any", ids.join(","));
-        let pools = neutron.list::<SubnetPool>(&filter).await?;
-        let shown = |pool: &SubnetPool| format!("{} ({})", pool.id, pool.name);
-        Ok(pools.iter().map(shown).collect())
+        Ok(spare)
     }
 
     async fn make_network(
         &self,
         neutron: &Neutron,
         new: &NewNetwork,
+        shared: bool,
         leases: &[Option<(PoolId, Lease)>],
         undo: &mut Vec<Debt>,
     ) -> Result<Net, Error> {
@@ -259,7 +201,7 @@ impl Kuryr {
                 let change = NetworkChange {
                     name: Some(name.clone()),
                     description: Some(description.clone()),
-                    ..NetworkChange::default()
+                    shared: shared.then_some(true),
                 };
                 neutron.update(id, &change).await.map_err(make())?
             }
@@ -268,27 +210,24 @@ impl Kuryr {
                     name: name.clone(),
                     description: description.clone(),
                     admin_state_up: true,
-                    ..NewNeutronNetwork::default()
+                    shared,
                 };
+                self.debts.intend(&stray(&new.id, None)).await;
                 let made = neutron
                     .create_counted(&body, &named(&name, &description))
                     .await;
-                let stray = |except| Debt::DeleteStrayNetwork {
-                    name: name.clone(),
-                    description: description.clone(),
-                    except,
-                };
                 match &made {
                     Ok(created) => {
                         if created.repeated {
-                            self.debts.owe(stray(Some(created.object.id))).await;
+                            let stray = stray(&new.id, Some(created.object.id));
+                            self.debts.owe(stray).await;
                         }
                         undo.push(Debt::DeleteNetwork {
                             network: created.object.id,
                             pools: Vec::new(),
                         });
                     }
-                    Err(_) => undo.push(stray(None)),
+                    Err(_) => undo.push(stray(&new.id, None)),
                 }
                 made.map_err(make())?.object
             }
@@ -382,26 +321,14 @@ impl Kuryr {
             .with("cidr", range.cidr);
         neutron.create(&subnet, &identity).await
     }
+}
 
-    /// The ports on a network that are neither ours nor Neutron's own.
-    async fn ports_of_others(&self, neutron: &Neutron, net: &Net) -> Vec<String> {
-        let filter = Filter::new().with("network_id", net.id);
-        let ports = neutron.list::<Port>(&filter).await.unwrap_or_default();
-        let here = self.settings.host.as_str();
-        let foreign = ports
-            .iter()
-            .filter(|port| match port.device_owner.as_str() {
-                "network:dhcp" | "network:distributed" => false,
-                // Another host's Kuryr may use the network that this one has made.
-                names::DEVICE_OWNER => port
-                    .host_id
-                    .as_deref()
-                    .is_some_and(|host| !host.is_empty() && host != here),
-                _ => true,
-            });
-        foreign
-            .map(|port| format!("{} ({} {})", port.id, port.device_owner, port.device_id))
-            .collect()
+/// What is owed for a network that we make, if its reply does not come.
+fn stray(id: &NetworkId, except: Option<neutron_api::NetworkId>) -> Debt {
+    Debt::DeleteStrayNetwork {
+        name: names::network(id),
+        description: names::network_description(id),
+        except,
     }
 }
 

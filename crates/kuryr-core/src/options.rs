@@ -1,19 +1,34 @@
 //! Which of Neutron's objects the user wants: the options that begin with `neutron.`, of `-o` and
 //! of `--ipam-opt`.
 
+mod port;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use neutron_api::{IpVersion, NetworkId as NeutronNetworkId, SubnetId, SubnetPoolId};
 
+use crate::driver::Driver;
 use crate::error::Error;
+
+pub(crate) use port::PortWishes;
 
 /// An object of Neutron's, as a user names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Named<Id> {
     Id(Id),
     Name(String),
+}
+
+impl<Id: FromStr> Named<Id> {
+    /// What is no identifier is a name.
+    fn read(text: &str) -> Self {
+        match text.parse() {
+            Ok(id) => Self::Id(id),
+            Err(_) => Self::Name(text.to_owned()),
+        }
+    }
 }
 
 impl<Id: fmt::Display> fmt::Display for Named<Id> {
@@ -31,6 +46,10 @@ pub(crate) struct Wishes {
     pub(crate) network: Option<Named<NeutronNetworkId>>,
     /// Whether the network is shared with other projects, or to be.
     pub(crate) shared: Option<bool>,
+    /// Whether it has warm ports, where the user says.
+    pub(crate) pool: Option<bool>,
+    /// What the ports of its containers are to be like.
+    pub(crate) ports: PortWishes,
     v4: RangeWishes,
     v6: RangeWishes,
 }
@@ -44,10 +63,13 @@ pub(crate) struct RangeWishes {
 
 const NETWORK: [&str; 2] = ["neutron.net.uuid", "neutron.net.name"];
 const SHARED: &str = "neutron.net.shared";
+const WARM: &str = "kuryr.pool";
 const SUBNET_V4: [&str; 2] = ["neutron.subnet.uuid", "neutron.subnet.name"];
 const SUBNET_V6: [&str; 2] = ["neutron.subnet.v6.uuid", "neutron.subnet.v6.name"];
 const POOL_V4: [&str; 2] = ["neutron.pool.uuid", "neutron.pool.name"];
 const POOL_V6: [&str; 2] = ["neutron.pool.v6.uuid", "neutron.pool.v6.name"];
+/// How the ports of a network are plugged on this host.
+const DRIVER: &str = "kuryr.driver";
 /// The prefix of options that are for us.
 const OURS: &str = "neutron.";
 
@@ -55,13 +77,27 @@ impl Wishes {
     /// Reads what the user gave with `-o`.
     pub(crate) fn of_network(options: &BTreeMap<String, String>) -> Result<Self, Error> {
         let known = [NETWORK, SUBNET_V4, SUBNET_V6, POOL_V4, POOL_V6];
-        check_known(options, [known.as_flattened(), &[SHARED]].concat())?;
-        Self::read(options)
+        check_known(
+            options,
+            [known.as_flattened(), &[SHARED], &port::ALL].concat(),
+        )?;
+        let ports = PortWishes::of_network(options)?;
+        let driver = options.get(DRIVER).map(|name| driver(name)).transpose()?;
+        let ports = PortWishes { driver, ..ports };
+        let wishes = Self::read(options)?;
+        let pool = options.get(WARM).map(|value| truth(WARM, value));
+        let pool = pool.transpose()?;
+        Ok(Self {
+            ports,
+            pool,
+            ..wishes
+        })
     }
 
     /// Reads what the user gave with `--ipam-opt`: Docker shows each of the two to one side only.
     pub(crate) fn of_pool(options: &BTreeMap<String, String>) -> Result<Self, Error> {
-        if let Some(option) = NETWORK.iter().find(|name| options.contains_key(**name)) {
+        let mut elsewhere = NETWORK.iter().chain(&port::ALL);
+        if let Some(option) = elsewhere.find(|name| options.contains_key(**name)) {
             return Err(Error::MisplacedOption { option });
         }
         let known = [SUBNET_V4, SUBNET_V6, POOL_V4, POOL_V6];
@@ -74,6 +110,8 @@ impl Wishes {
         Ok(Self {
             network: named(options, NETWORK)?,
             shared: shared.transpose()?,
+            pool: None,
+            ports: PortWishes::default(),
             v4: RangeWishes {
                 subnet: named(options, SUBNET_V4)?,
                 pool: named(options, POOL_V4)?,
@@ -122,6 +160,14 @@ fn named<Id: FromStr>(
         (None, Some(name)) => Ok(Some(Named::Name(name.clone()))),
         (None, None) => Ok(None),
     }
+}
+
+fn driver(name: &str) -> Result<Driver, Error> {
+    name.trim().parse().map_err(|_| Error::BadOption {
+        option: DRIVER,
+        value: name.to_owned(),
+        expected: "veth, macvlan, ipvlan, ipvlan_l3 or vlan",
+    })
 }
 
 /// A truth value as oslo.utils reads it.

@@ -42,7 +42,7 @@ impl Kuryr {
         }
         let range = theirs.as_ref().map(|subnet| subnet.cidr).or(ask.cidr);
         let range = range.map(|cidr| checked(&ask, cidr)).transpose()?;
-        let (id, lease) = match (range, &wish.pool) {
+        let (id, lease, stray) = match (range, &wish.pool) {
             (_, Some(named)) if theirs.is_none() => {
                 let pool = self.named_pool(&neutron, named, ask.version).await?;
                 self.range_of_pool(&neutron, &pool, range).await?
@@ -51,13 +51,13 @@ impl Kuryr {
                 // One at a time for a range: the network that follows is told by its range alone.
                 let _turn = self.ranges.turn(&cidr, by).await?;
                 self.leases.free(cidr, by).await?;
-                let (id, mut lease) = self.pool_of_range(&neutron, cidr, part).await?;
+                let (id, mut lease, stray) = self.pool_of_range(&neutron, cidr, part).await?;
                 lease.subnet = theirs.map(|subnet| TheirSubnet {
                     id: subnet.id,
                     network: subnet.network_id,
                     gateway: subnet.gateway_ip,
                 });
-                (id, lease)
+                (id, lease, stray)
             }
             (None, _) => {
                 let pool = self.default_pool(&neutron, ask.version).await?;
@@ -66,6 +66,7 @@ impl Kuryr {
         };
         let cidr = lease.cidr;
         self.leases.insert(&id, lease);
+        self.debts.forgo(&stray);
         self.expire(id.clone());
         Ok(Pool { id, cidr })
     }
@@ -120,13 +121,13 @@ impl Kuryr {
         }
     }
 
-    /// Makes a subnet pool that holds just the user's range.
+    /// Makes a subnet pool that holds just the user's range; the debt is forgone once it has a lease.
     async fn pool_of_range(
         &self,
         neutron: &Neutron,
         cidr: IpNet,
         part: Option<IpNet>,
-    ) -> Result<(PoolId, Lease), Error> {
+    ) -> Result<(PoolId, Lease, Debt), Error> {
         let new = NewSubnetPool {
             name: names::subnet_pool(&self.settings.subnet_pool_prefix, cidr),
             description: Uuid::new_v4().to_string(),
@@ -140,17 +141,11 @@ impl Kuryr {
             description: new.description.clone(),
             except,
         };
-        let pool = match neutron.create_counted(&new, &identity).await {
-            Ok(created) => {
-                if created.repeated {
-                    self.debts.owe(stray(Some(created.object.id))).await;
-                }
-                created.object
-            }
+        self.debts.intend(&stray(None)).await;
+        let pool = match self.debts.make(neutron, &new, &identity, stray).await {
+            Ok(pool) => pool,
             Err(error) => {
-                if error.is_passing() {
-                    self.debts.owe(stray(None)).await;
-                }
+                self.debts.forgo(&stray(None));
                 return Err(told(format!("set aside {cidr}"))(error));
             }
         };
@@ -158,25 +153,27 @@ impl Kuryr {
             id: pool.id,
             name: pool.name,
         };
-        Ok((pool_id(pool.id)?, lease(cidr, part, Source::OwnPool(made))))
+        let lease = lease(cidr, part, Source::OwnPool(made));
+        Ok((pool_id(pool.id)?, lease, stray(None)))
     }
 
     /// Takes a range from a subnet pool, this one or any, onto a network that waits for its name.
     ///
-    /// Neutron gives ranges to subnets only, and a subnet to a network only.
+    /// Neutron gives ranges to subnets only, and a subnet to a network only. The debt is forgone once
+    /// the network has a lease.
     async fn range_of_pool(
         &self,
         neutron: &Neutron,
         pool: &SubnetPool,
         range: Option<(IpNet, Option<IpNet>)>,
-    ) -> Result<(PoolId, Lease), Error> {
+    ) -> Result<(PoolId, Lease, Debt), Error> {
         let (cidr, part) = range.unzip();
         let act = || format!("take a range of subnet pool {} ({})", pool.name, pool.id);
         let waiting = NewNetwork {
             name: names::waiting_network(&Uuid::new_v4()),
             description: "waits for the container network that it is going to be".to_owned(),
             admin_state_up: true,
-            ..NewNetwork::default()
+            shared: false,
         };
         let stray = |except| Debt::DeleteStrayNetwork {
             name: waiting.name.clone(),
@@ -184,17 +181,12 @@ impl Kuryr {
             except,
         };
         let identity = named(&waiting.name, &waiting.description);
-        let network = match neutron.create_counted(&waiting, &identity).await {
-            Ok(created) => {
-                if created.repeated {
-                    self.debts.owe(stray(Some(created.object.id))).await;
-                }
-                created.object
-            }
+        self.debts.intend(&stray(None)).await;
+        let made = self.debts.make(neutron, &waiting, &identity, stray).await;
+        let network = match made {
+            Ok(network) => network,
             Err(error) => {
-                if error.is_passing() {
-                    self.debts.owe(stray(None)).await;
-                }
+                self.debts.forgo(&stray(None));
                 return Err(told(act())(error));
             }
         };
@@ -206,10 +198,8 @@ impl Kuryr {
                     subnet: subnet.id,
                     gateway: subnet.gateway_ip,
                 };
-                Ok((
-                    pool_id(subnet.id)?,
-                    lease(subnet.cidr, part.flatten(), source),
-                ))
+                let lease = lease(subnet.cidr, part.flatten(), source);
+                Ok((pool_id(subnet.id)?, lease, stray(None)))
             }
             Err(error) => {
                 let undo = Debt::DeleteNetwork {
@@ -217,6 +207,7 @@ impl Kuryr {
                     pools: Vec::new(),
                 };
                 self.debts.owe(undo).await;
+                self.debts.forgo(&stray(None));
                 Err(told(act())(error))
             }
         }

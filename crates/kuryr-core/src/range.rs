@@ -14,8 +14,49 @@ pub(crate) fn first_host(cidr: IpNet) -> IpAddr {
 /// The parts of `part` of `cidr` that are left for containers when `taken` are not for them.
 pub(crate) fn allocation_pools(cidr: IpNet, part: IpNet, taken: &[IpAddr]) -> Vec<AllocationPool> {
     let (first, last) = hosts(cidr);
-    let mut start = number(part.network()).max(first);
+    let start = number(part.network()).max(first);
     let end = number(part.broadcast()).min(last);
+    gaps(cidr, start, end, taken)
+}
+
+/// What is left of a pool of `cidr` when `taken` are not for containers.
+pub(crate) fn without(
+    cidr: IpNet,
+    whole: &AllocationPool,
+    taken: &[IpAddr],
+) -> Vec<AllocationPool> {
+    gaps(cidr, number(whole.start), number(whole.end), taken)
+}
+
+/// An address of these pools of `cidr`: the one that `start` points at, or the next that is not
+/// `used`; none if all are.
+pub(crate) fn pick(
+    cidr: IpNet,
+    pools: &[AllocationPool],
+    start: u128,
+    used: impl Fn(IpAddr) -> bool,
+) -> Option<IpAddr> {
+    let sizes = pools
+        .iter()
+        .map(|pool| number(pool.end) - number(pool.start) + 1);
+    let total = sizes.fold(0u128, u128::saturating_add);
+    let at = |mut index: u128| {
+        for pool in pools {
+            let size = number(pool.end) - number(pool.start) + 1;
+            if index < size {
+                return Some(from_number(cidr, number(pool.start) + index));
+            }
+            index -= size;
+        }
+        None
+    };
+    let start = start.checked_rem(total)?;
+    // Of a wide range no more is looked at than anybody has addresses.
+    let mut indices = (0..total.min(LOOKED_AT)).map(|step| (start + step) % total);
+    indices.find_map(|index| at(index).filter(|address| !used(*address)))
+}
+
+fn gaps(cidr: IpNet, mut start: u128, end: u128, taken: &[IpAddr]) -> Vec<AllocationPool> {
     let mut taken: Vec<u128> = taken
         .iter()
         .filter(|address| cidr.contains(*address))
@@ -76,6 +117,9 @@ fn from_number(cidr: IpNet, number: u128) -> IpAddr {
         IpNet::V6(_) => IpAddr::from(number.to_be_bytes()),
     }
 }
+
+/// More addresses than a subnet has ports.
+const LOOKED_AT: u128 = 1 << 20;
 
 #[cfg(test)]
 mod tests {

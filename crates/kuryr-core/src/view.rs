@@ -11,6 +11,7 @@ use neutron_client::{Filter, Neutron};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::address::Restriction;
 use crate::ask::{NetworkId, PoolId};
 use crate::error::{Error, told};
 use crate::kuryr::Kuryr;
@@ -33,6 +34,10 @@ pub(crate) struct Net {
     pub(crate) is_existing: bool,
     /// The subnets of address pools that Neutron does not tie to them.
     pub(crate) pools: Vec<(Uuid, SubnetId)>,
+    /// What of its subnets containers are to have addresses from, where that is not all.
+    pub(crate) restrictions: Vec<Restriction>,
+    /// It is to have no way out, whatever it has.
+    pub(crate) is_internal: bool,
     read: Instant,
 }
 
@@ -45,12 +50,19 @@ impl Net {
             subnets,
             is_existing: names::is_existing(&network.tags),
             pools: Vec::new(),
+            restrictions: Vec::new(),
+            is_internal: false,
             read: Instant::now(),
         }
     }
 
     pub(crate) fn subnet(&self, id: SubnetId) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.id == id)
+    }
+
+    pub(crate) fn restriction(&self, subnet: SubnetId) -> Option<&Restriction> {
+        let mut all = self.restrictions.iter();
+        all.find(|restriction| restriction.subnet == subnet)
     }
 
     /// The subnet that a pool identifier means: the one tagged with it, or whose own or whose
@@ -92,7 +104,7 @@ impl View {
         self.nets().remove(id);
     }
 
-    fn get(&self, id: &NetworkId) -> Option<Arc<Net>> {
+    pub(crate) fn get(&self, id: &NetworkId) -> Option<Arc<Net>> {
         self.nets().get(id).cloned()
     }
 

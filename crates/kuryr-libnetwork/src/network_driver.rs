@@ -1,5 +1,6 @@
 //! Docker's network driver: networks, and the endpoints of containers on them.
 
+mod connect;
 mod endpoint;
 mod network;
 
@@ -17,6 +18,7 @@ use crate::failure::gone_is_done;
 use crate::wire::{Done, Reply, Wire};
 use crate::{Front, Scope, Settings};
 
+pub(crate) use connect::Connect;
 pub(crate) use endpoint::{CreateEndpoint, EndpointRef};
 pub(crate) use network::{AllocateNetwork, CreateNetwork, GwAllocCheck, NetworkRef};
 
@@ -119,12 +121,11 @@ async fn delete_endpoint(
     Ok(Wire(Done {}))
 }
 
-async fn join(
-    State(kuryr): State<Kuryr>,
-    By(by): By,
-    Wire(ask): Wire<EndpointRef>,
-) -> Reply<Joined> {
-    let attachment = kuryr.join(&ask.network_id, &ask.endpoint_id, by).await?;
+async fn join(State(kuryr): State<Kuryr>, By(by): By, Wire(ask): Wire<Connect>) -> Reply<Joined> {
+    let exposed = ask.exposed_ports();
+    let attachment = kuryr
+        .join(&ask.network_id, &ask.endpoint_id, &exposed, by)
+        .await?;
     Ok(Wire(attachment.into()))
 }
 
@@ -138,13 +139,32 @@ async fn leave(
     Ok(Wire(Done {}))
 }
 
-/// Neutron's routers and security groups are the way out: there is nothing to program here.
-async fn program_external_connectivity(Wire(_): Wire<EndpointRef>) -> Wire<Done> {
-    Wire(Done {})
+/// Docker means the endpoint that the container's default route goes through.
+async fn program_external_connectivity(
+    State(kuryr): State<Kuryr>,
+    By(by): By,
+    Wire(ask): Wire<Connect>,
+) -> Reply<Done> {
+    // As at Join already; for a Docker that says more here.
+    let exposed = ask.exposed_ports();
+    kuryr
+        .expose(&ask.network_id, &ask.endpoint_id, &exposed, by)
+        .await?;
+    let ports = ask.published_ports();
+    kuryr
+        .publish(&ask.network_id, &ask.endpoint_id, &ports, by)
+        .await?;
+    Ok(Wire(Done {}))
 }
 
-async fn revoke_external_connectivity(Wire(_): Wire<EndpointRef>) -> Wire<Done> {
-    Wire(Done {})
+async fn revoke_external_connectivity(
+    State(kuryr): State<Kuryr>,
+    By(by): By,
+    Wire(ask): Wire<EndpointRef>,
+) -> Reply<Done> {
+    let outcome = kuryr.publish(&ask.network_id, &ask.endpoint_id, &[], by);
+    gone_is_done(outcome.await)?;
+    Ok(Wire(Done {}))
 }
 
 /// Neutron knows the hosts: what Docker discovers of its cluster is of no use.

@@ -15,12 +15,16 @@ use tower::{Service, ServiceExt};
 pub enum Fate {
     /// It takes place.
     Pass,
+    /// It takes place, and takes so long.
+    Take(Duration),
     /// The request never arrives.
     LoseRequest,
     /// The request is carried out, and the reply never arrives.
     LoseReply,
     /// The request is carried out so much later, when nobody waits for the reply any more.
     CarryOutLater(Duration),
+    /// The request is carried out, and the reply is kept back for good.
+    KeepReply,
     /// It is answered with this status, and not carried out.
     Answer(u16),
 }
@@ -101,6 +105,14 @@ where
             let lost = || Failure::Passing("the test cut the connection".into());
             match fate {
                 Fate::Pass => inner.oneshot(request).await.map_err(Into::into),
+                Fate::Take(time) => {
+                    tokio::time::sleep(time).await;
+                    inner.oneshot(request).await.map_err(Into::into)
+                }
+                Fate::KeepReply => {
+                    let _ = inner.oneshot(request).await;
+                    std::future::pending().await
+                }
                 Fate::LoseRequest => Err(lost()),
                 Fate::LoseReply => {
                     inner.oneshot(request).await.map_err(Into::into)?;

@@ -31,38 +31,13 @@ macro_rules! netns_test {
 /// When the body does, or the namespaces cannot be made.
 pub fn isolate<F: Future<Output = ()>>(path: &str, body: impl FnOnce() -> F) {
     if env::var_os(INSIDE).is_some() {
-        // A private, empty /run: `ip netns` and the daemons under test keep their files there.
-        run("mount", "-t tmpfs tmpfs /run");
-        run("ip", "link set lo up");
-        return tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime")
-            .block_on(body());
+        return inside(body);
     }
     let test = path.split_once("::").map_or(path, |(_crate, test)| test);
-    // The namespace of processes dies with its first process, and that one with this thread.
-    let mut unshare = Command::new("setpriv");
-    unshare.args([
-        "--pdeathsig",
-        "KILL",
-        "--",
-        "unshare",
-        "--net",
-        "--mount",
-        "--pid",
-    ]);
-    unshare.args(["--fork", "--kill-child", "--mount-proc"]);
-    if run("id", "-u").trim() != "0" {
-        unshare.arg("--map-root-user");
-    }
-    let output = unshare
-        .arg("--")
-        .arg(env::current_exe().expect("this test's own path"))
+    let output = unshared()
         .args([test, "--exact", "--include-ignored", "--nocapture"])
-        .env(INSIDE, "1")
         .output()
-        .expect("setpriv(1) and unshare(1) from util-linux");
+        .expect(PROGRAMS);
     let said = String::from_utf8_lossy(&output.stdout);
     print!("{said}");
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
@@ -78,6 +53,54 @@ pub fn isolate<F: Future<Output = ()>>(path: &str, body: impl FnOnce() -> F) {
     );
 }
 
+/// The same for a program that is no test: it is run again with these arguments.
+///
+/// # Panics
+/// When the program fails, or the namespaces cannot be made.
+pub fn isolate_program<F: Future<Output = ()>>(args: &[&str], body: impl FnOnce() -> F) {
+    if env::var_os(INSIDE).is_some() {
+        return inside(body);
+    }
+    let status = unshared().args(args).status().expect(PROGRAMS);
+    assert!(status.success(), "failed in its namespaces: {status}");
+}
+
+fn inside<F: Future<Output = ()>>(body: impl FnOnce() -> F) {
+    // A private, empty /run: `ip netns` and the daemons under test keep their files there.
+    run("mount", "-t tmpfs tmpfs /run");
+    run("ip", "link set lo up");
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(body());
+}
+
+/// This program again, in fresh namespaces.
+fn unshared() -> Command {
+    // The namespace of processes dies with its first process, and that one with this thread.
+    let mut unshare = Command::new("setpriv");
+    unshare.args([
+        "--pdeathsig",
+        "KILL",
+        "--",
+        "unshare",
+        "--net",
+        "--mount",
+        "--pid",
+    ]);
+    unshare.args(["--fork", "--kill-child", "--mount-proc"]);
+    if run("id", "-u").trim() != "0" {
+        unshare.arg("--map-root-user");
+    }
+    unshare
+        .arg("--")
+        .arg(env::current_exe().expect("this program's own path"))
+        .env(INSIDE, "1");
+    unshare
+}
+
+const PROGRAMS: &str = "setpriv(1) and unshare(1) from util-linux";
 const INSIDE: &str = "KURYR_TEST_INSIDE_NETNS";
 
 /// A network namespace that stands for a container.

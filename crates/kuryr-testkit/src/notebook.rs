@@ -1,21 +1,45 @@
 //! A host that only takes notes of what is plugged.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use kuryr_vif::{Attachment, Error, Instant, MacAddress, Plug, Vif};
+use kuryr_vif::{
+    Attachment, Error, IfName, Instant, MacAddress, Plug, Publish, PublishError, PublishedPort, Vif,
+};
 
 /// A host without a kernel: plugging is writing down.
 #[derive(Debug, Default)]
 pub struct Notebook {
     plugged: Mutex<Vec<Vif>>,
+    taken: Mutex<BTreeSet<IfName>>,
+    published: Mutex<BTreeMap<String, Vec<PublishedPort>>>,
 }
 
 impl Notebook {
     /// What is plugged now, in the order of plugging.
     pub fn plugged(&self) -> Vec<Vif> {
         self.notes().clone()
+    }
+
+    /// The ports that lead to the interface of this Neutron port.
+    pub fn published(&self, interface_id: &str) -> Vec<PublishedPort> {
+        let published = self
+            .published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        published.get(interface_id).cloned().unwrap_or_default()
+    }
+
+    /// A container takes the interface with this host end, or the container ends.
+    pub fn take(&self, host: &IfName, taken: bool) {
+        let mut all = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken {
+            all.insert(host.clone());
+        } else {
+            all.remove(host);
+        }
     }
 
     fn notes(&self) -> MutexGuard<'_, Vec<Vif>> {
@@ -51,6 +75,11 @@ impl Plug for Notebook {
         Ok(())
     }
 
+    async fn is_taken(&self, attachment: &Attachment) -> Result<bool, Error> {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(taken.contains(&attachment.host))
+    }
+
     async fn attachments(&self, owner: &str) -> Result<Vec<Attachment>, Error> {
         let notes = self.notes();
         let mine = notes.iter().filter(|vif| vif.attachment.owner == owner);
@@ -63,5 +92,33 @@ impl Plug for Notebook {
             .iter()
             .map(|vif| vif.attachment.clone())
             .collect())
+    }
+}
+
+/// A port belongs to who has noted it first.
+#[async_trait]
+impl Publish for Notebook {
+    async fn publish(
+        &self,
+        attachment: &Attachment,
+        ports: &[PublishedPort],
+        _: Instant,
+    ) -> Result<(), PublishError> {
+        let mut published = self
+            .published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut others = published
+            .iter()
+            .filter(|(id, _)| **id != attachment.interface_id);
+        let taken = others.find_map(|(id, theirs)| {
+            let port = ports.iter().find(|port| theirs.contains(port))?;
+            Some((*port, id.clone()))
+        });
+        if let Some((port, user)) = taken {
+            return Err(PublishError::InUse { port, user });
+        }
+        published.insert(attachment.interface_id.clone(), ports.to_vec());
+        Ok(())
     }
 }

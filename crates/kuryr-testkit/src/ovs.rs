@@ -49,6 +49,13 @@ impl Ovs {
         ));
     }
 
+    /// Adds a bridge with the kernel's datapath, which needs the module openvswitch.
+    pub fn add_kernel_bridge(&self, name: &str) {
+        self.vsctl(&format!(
+            "add-br {name} -- set bridge {name} datapath_type=system"
+        ));
+    }
+
     /// Asks or changes the database with ovs-vsctl; what it printed, without the line's end.
     pub fn vsctl(&self, args: &str) -> String {
         let said = run("ovs-vsctl", &format!("--timeout=10 {args}"));

@@ -18,10 +18,14 @@ pub enum Error {
         source: KernelError,
     },
     /// An interface of that name is there and nobody plugged it.
-    #[error("{interface} exists already and is no veth pair but {kind}: remove or rename it")]
+    #[error(
+        "{interface} exists already and is no {wanted} of ours but {kind}: remove or rename it"
+    )]
     NameTaken {
         /// The name.
         interface: IfName,
+        /// What shall bear it.
+        wanted: &'static str,
         /// What bears it.
         kind: String,
     },
@@ -49,6 +53,96 @@ pub enum Error {
         bridge: String,
         /// Where ovsdb-server was asked.
         socket: PathBuf,
+    },
+    /// The Linux bridge does not exist.
+    #[error(
+        "could not plug {interface}: this host has no bridge {bridge}; was it deleted by hand?"
+    )]
+    NoLinuxBridge {
+        /// The bridge's name.
+        bridge: IfName,
+        /// What was to be plugged into it.
+        interface: IfName,
+    },
+    /// The interface that is to be shared does not exist.
+    #[error(
+        "could not plug {interface}: this host has no interface {parent} to share (link_iface in kuryr.conf)"
+    )]
+    NoParent {
+        /// The interface that is to be shared.
+        parent: IfName,
+        /// What was to be plugged.
+        interface: IfName,
+    },
+    /// Another interface of this machine, here or in a container, has the VLAN id.
+    #[error(
+        "could not plug {interface}: another interface on {parent} has the VLAN id {id}, though its trunk in Neutron \
+         did not: delete it if nothing needs it (ip -details link show type vlan), or add it to the trunk"
+    )]
+    VlanTaken {
+        /// What was to be plugged.
+        interface: IfName,
+        /// The interface that is shared.
+        parent: IfName,
+        /// The VLAN id.
+        id: u16,
+    },
+    /// What the interface needs on this host is not there.
+    #[error("could not plug {interface}")]
+    NotReady {
+        /// The interface.
+        interface: IfName,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is no program for this kind of port.
+    #[error("could not {verb} {interface}, whose port is bound as {kind:?}: there is no program {}{hint}", program.display())]
+    NoProgram {
+        /// What it was to do.
+        verb: &'static str,
+        /// The interface.
+        interface: IfName,
+        /// The port's `binding:vif_type`.
+        kind: String,
+        /// Where it should be.
+        program: PathBuf,
+        /// What to do.
+        hint: &'static str,
+        /// Why it could not be started.
+        source: std::io::Error,
+    },
+    /// A program did not do what it was asked.
+    #[error("could not {verb} {interface}: {} {outcome}{said}", program.display())]
+    Program {
+        /// What it was to do.
+        verb: &'static str,
+        /// The interface.
+        interface: IfName,
+        /// The program.
+        program: PathBuf,
+        /// How it ended.
+        outcome: String,
+        /// What it said last.
+        said: String,
+    },
+    /// What a program has been told can't be noted, or read again.
+    #[error("could not keep a note of {interface} in {}", path.display())]
+    Note {
+        /// The interface.
+        interface: String,
+        /// The note.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What is plugged could not be listed.
+    #[error("could not list this host's interfaces")]
+    Listing(#[source] KernelError),
+    /// Open vSwitch is wanted on a host that has none.
+    #[error("{interface} is to be plugged into Open vSwitch, which is not used here")]
+    NoOpenVSwitch {
+        /// The interface.
+        interface: IfName,
     },
     /// ovs-vswitchd could not use the interface.
     #[error(

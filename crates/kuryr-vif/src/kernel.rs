@@ -1,8 +1,17 @@
 //! Asks the kernel over netlink, one request and its answer at a time. Blocking.
 
 pub(crate) mod announce;
+mod attribute;
+pub(crate) mod bridge;
+pub(crate) mod filter;
+mod link;
+mod mark;
 pub(crate) mod offload;
+pub(crate) mod route;
+pub(crate) mod sets;
+pub(crate) mod shared;
 pub(crate) mod veth;
+pub(crate) mod watch;
 
 use std::io;
 

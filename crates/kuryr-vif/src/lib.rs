@@ -2,7 +2,7 @@
 //!
 //! A [`Vif`] is a veth pair: the host end is wired into a switch, the container end waits in this
 //! network namespace until the container runtime moves it away. [`Plug`] has the verbs, [`Host`]
-//! is the kernel and the Open vSwitch of this machine.
+//! is the kernel and the Open vSwitch of this machine. [`Publish`] leads ports of the host to containers.
 
 mod attachment;
 mod error;
@@ -10,8 +10,12 @@ mod host;
 mod kernel;
 mod mac;
 mod name;
+mod needs;
+mod notes;
 mod ovs;
 mod ovsdb;
+mod program;
+mod publish;
 mod serial;
 
 use std::net::IpAddr;
@@ -19,13 +23,18 @@ use std::net::IpAddr;
 use async_trait::async_trait;
 pub use tokio::time::Instant;
 
-pub use crate::attachment::{Attachment, Datapath, Switch, Vif};
+pub use crate::attachment::{
+    Attachment, Binding, Bridge, Datapath, Filter, HostRoute, Sharing, Switch, Vif,
+};
 pub use crate::error::Error;
 pub use crate::host::{Host, HostSettings};
 pub use crate::kernel::KernelError;
+pub use crate::kernel::sets::{FilterFamily, FilterSets, SetChange, SetElement, SetValue, SetVerb};
+pub use crate::kernel::watch::LinkWatch;
 pub use crate::mac::{InvalidMacAddress, MacAddress};
-pub use crate::name::{IfName, InvalidIfName};
+pub use crate::name::{IfName, InvalidIfName, InvalidProgramName, ProgramName};
 pub use crate::ovsdb::OvsdbError;
+pub use crate::publish::{Publish, PublishError, PublishedPort, Transport};
 
 /// Makes interfaces exist, or not exist, on a host.
 ///
@@ -36,7 +45,8 @@ pub use crate::ovsdb::OvsdbError;
 pub trait Plug: Send + Sync {
     /// Makes `vif` exist, up, wired into its switch and taken up by the switch's daemon.
     ///
-    /// Plugging twice is plugging once. A container end that has been moved away is left as it
+    /// Plugging twice is plugging once; for another owner it changes whose it is and nothing else. A
+    /// container end that has been moved away is left as it
     /// is. On failure nothing remains of what this call made.
     async fn plug(&self, vif: &Vif, deadline: Instant) -> Result<(), Error>;
 
@@ -64,6 +74,18 @@ pub trait Plug: Send + Sync {
         addresses: &[IpAddr],
         deadline: Instant,
     ) -> Result<(), Error>;
+
+    /// Whether a container has an interface: its container end has been moved away. Where that can't be
+    /// seen it counts as taken.
+    async fn is_taken(&self, attachment: &Attachment) -> Result<bool, Error>;
+
+    /// Takes `vif` back from the owner before, for the owner that it names: true if it is plugged
+    /// and nobody can tell that it was ever used; false if it is not so, and left as it is.
+    ///
+    /// A host that does not look says false: what is unplugged and plugged again is always as new.
+    async fn take_back(&self, _vif: &Vif, _deadline: Instant) -> Result<bool, Error> {
+        Ok(false)
+    }
 
     /// What is plugged here for `owner`, found from the host alone.
     async fn attachments(&self, owner: &str) -> Result<Vec<Attachment>, Error>;

@@ -11,6 +11,9 @@ impl IfName {
     /// The kernel's limit in bytes, without the terminating NUL (`IFNAMSIZ` - 1).
     pub const MAX_LEN: usize = 15;
 
+    /// What the names of interfaces begin with that are to be containers'.
+    pub(crate) const CONTAINER: &str = "t_c";
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -48,6 +51,42 @@ impl fmt::Display for IfName {
 #[error("{0:?} is not an interface name: 1 to 15 bytes, no slash, no white space")]
 pub struct InvalidIfName(String);
 
+/// The name of a program that binds interfaces: a file's name, not a path, and no option.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ProgramName(String);
+
+impl ProgramName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ProgramName {
+    type Err = InvalidProgramName;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-' || c == '.';
+        let fits = (1..=64).contains(&name.len()) && name.chars().all(legal);
+        (fits && !name.starts_with(['.', '-']))
+            .then(|| Self(name.to_owned()))
+            .ok_or_else(|| InvalidProgramName(name.to_owned()))
+    }
+}
+
+impl fmt::Display for ProgramName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The text is not a name that a program for interfaces can have.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "{0:?} can be no program's name: letters, digits, '_', '-' and '.', and not one of the last two first"
+)]
+pub struct InvalidProgramName(String);
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -70,6 +109,27 @@ mod tests {
             assert!(name.parse::<IfName>().is_err(), "{name:?}");
         }
         assert!("fifteen-bytes-x".parse::<IfName>().is_ok());
+    }
+
+    #[test]
+    fn a_program_is_a_file_in_the_folder_for_programs() {
+        for name in [
+            "",
+            ".",
+            "..",
+            ".hidden",
+            "../bin/sh",
+            "a/b",
+            "-x",
+            "a b",
+            "a\0",
+            "a;b",
+        ] {
+            assert!(name.parse::<ProgramName>().is_err(), "{name:?}");
+        }
+        for name in ["midonet", "iovisor", "hw_veb", "vhostuser", "vendor-2.x"] {
+            assert_eq!(name.parse::<ProgramName>().unwrap().as_str(), name);
+        }
     }
 
     proptest! {

@@ -66,7 +66,12 @@ impl Ovs {
             let ground = self.ground(attachment, deadline).await?;
             let bridge = self.bridge_of(&ground, attachment)?;
             if self.is_there(vif, &ground, bridge, deadline).await? {
-                return self.taken_up(attachment, ground.wanted, deadline).await;
+                // What others change meanwhile is not waited for by who gets what is there already.
+                let version = match self.hand_over(vif, &ground, deadline).await? {
+                    true => 0,
+                    false => ground.wanted,
+                };
+                return self.taken_up(attachment, version, deadline).await;
             }
             if !ground.interfaces.is_empty() {
                 self.clear(&ground, attachment, deadline).await?;
@@ -111,7 +116,7 @@ impl Ovs {
         let ours: Vec<_> = found
             .into_iter()
             .filter(|row| {
-                row.text("name") == attachment.host.as_str()
+                row.text("name") == attachment.in_ovs().as_str()
                     || row.map("external_ids").get("owner") == Some(&OWNER)
             })
             .collect();
@@ -150,7 +155,26 @@ impl Ovs {
         })
     }
 
-    /// Whether exactly the row of `vif` is there, on its bridge, without an error.
+    /// Notes in the row of an interface that is there whose it is now, if it was somebody else's;
+    /// whether it was. To the switch and to its controller nothing has changed.
+    async fn hand_over(
+        &self,
+        vif: &Vif,
+        ground: &Ground,
+        deadline: Instant,
+    ) -> Result<bool, Error> {
+        let others = |row: &&Row| !rows::bears_owner(row, vif);
+        let Some(row) = ground.interfaces.iter().find(others) else {
+            return Ok(false);
+        };
+        let change = rows::hand_over(row, vif);
+        let changed = self.ovsdb.transact(&change, deadline).await;
+        changed
+            .map(|_| true)
+            .map_err(self.failure("hand over", &vif.attachment.host))
+    }
+
+    /// Whether exactly the row of `vif` is there, for whomever, on its bridge, without an error.
     async fn is_there(
         &self,
         vif: &Vif,
@@ -161,7 +185,7 @@ impl Ovs {
         let [row] = ground.interfaces.as_slice() else {
             return Ok(false);
         };
-        let right = row.text("name") == vif.attachment.host.as_str()
+        let right = row.text("name") == vif.attachment.in_ovs().as_str()
             && row.text("error").is_empty()
             && rows::bears_marks(row, vif);
         if !right {

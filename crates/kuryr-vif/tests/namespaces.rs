@@ -8,11 +8,16 @@
 )]
 
 mod namespaces {
+    mod bridge;
     mod failure;
     mod forwarding;
     mod host;
+    mod kernel;
     mod link;
+    mod parent;
+    mod programs;
     mod rows;
     mod timing;
+    mod ways;
     mod wired;
 }

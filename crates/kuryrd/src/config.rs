@@ -3,6 +3,7 @@
 mod credentials;
 #[cfg(test)]
 mod differential;
+mod drivers;
 mod files;
 mod ini;
 mod mistakes;
@@ -10,6 +11,7 @@ mod options;
 mod sample;
 mod settings;
 mod sources;
+mod standalone;
 mod substitute;
 #[cfg(test)]
 mod tests;
@@ -18,10 +20,12 @@ mod value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub(crate) use drivers::Drivers;
 pub(crate) use files::Named;
 pub(crate) use mistakes::Mistakes;
 pub(crate) use sample::sample;
 pub(crate) use settings::{CapabilityScope, Logs, Settings, TlsFiles};
+pub(crate) use standalone::Standalone;
 
 use sources::Sources;
 

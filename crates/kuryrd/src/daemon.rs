@@ -12,8 +12,9 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Loaded;
-use crate::listen::{self, Socket};
+use crate::admin::Keeper;
+use crate::config::{CapabilityScope, Loaded};
+use crate::listen::{self, Address, Socket};
 use crate::readiness::Readiness;
 use crate::serve::serve;
 use crate::telemetry::Telemetry;
@@ -29,8 +30,13 @@ pub(crate) async fn run(loaded: Loaded) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let telemetry = Arc::new(Telemetry::new());
     let (calls, background) = (TaskTracker::new(), TaskTracker::new());
-    let wired = wiring::build(settings, &telemetry, calls.clone())?;
+    let wired = wiring::build(settings, &telemetry, calls.clone(), &background)?;
     let readiness = Readiness::new(wired.probe, background.clone());
+
+    let keeper = Keeper {
+        kuryr: wired.kuryr.clone(),
+        may_release: matches!(settings.docker.scope, CapabilityScope::Local),
+    };
 
     let mut serving: Vec<(Socket, Router, TaskTracker)> = Vec::new();
     let mut docker = listen::inherited(settings.listen.tls.as_ref())?;
@@ -47,14 +53,33 @@ pub(crate) async fn run(loaded: Loaded) -> anyhow::Result<()> {
         let socket = listen::open(address, None)
             .context("[DEFAULT] admin_uri cannot be served (an empty one turns it off)")?;
         tracing::info!("answering operators at {}", socket.place);
-        let routes = admin::routes(telemetry, readiness);
+        let routes = admin::routes(telemetry, readiness, keeper.clone());
         serving.push((socket, routes, background.clone()));
+    }
+
+    let listen = settings.standalone.as_ref().and_then(|own| own.listen);
+    if let (Some(neutron), Some(address)) = (wired.own_neutron, listen) {
+        let address = Address::Tcp {
+            host: address.ip().to_string(),
+            port: address.port(),
+            tls: false,
+        };
+        let socket =
+            listen::open(&address, None).context("[standalone] neutron_listen cannot be served")?;
+        tracing::info!("answering Neutron's clients at {}", socket.place);
+        serving.push((socket, neutron.router(), background.clone()));
     }
 
     let stop = CancellationToken::new();
     for (socket, routes, tasks) in serving {
         let accepting = serve(socket, routes, stop.clone(), tasks);
         background.spawn(accepting);
+    }
+    if keeper.may_release {
+        let (kuryr, stop) = (keeper.kuryr, stop.clone());
+        background.spawn(stop.run_until_cancelled_owned(async move {
+            kuryr.keep_releasing_orphans().await;
+        }));
     }
     notify(&[NotifyState::Ready]);
 

@@ -7,8 +7,11 @@ mod config;
 mod daemon;
 mod listen;
 mod logs;
+mod orphans;
 mod readiness;
 mod serve;
+mod standalone;
+mod status;
 mod telemetry;
 mod wiring;
 
@@ -22,6 +25,9 @@ use cli::Order;
 
 /// `EX_CONFIG` of sysexits.h, for `RestartPreventExitStatus=` in a unit.
 const WRONG_CONFIGURATION: u8 = 78;
+
+/// What oslo.upgradecheck ends with when it could not check.
+const UNEXPECTED: u8 = 255;
 
 /// What blocks is file and kernel work, a few pieces at a time.
 const BLOCKING_THREADS: usize = 16;
@@ -39,17 +45,16 @@ fn main() -> ExitCode {
         Order::Serve(command_line) => serve(command_line),
         Order::Check(command_line) => check(command_line),
         Order::Sample => print(&config::sample()),
+        Order::UpgradeCheck(command_line) => upgrade_check(command_line),
+        Order::Orphans(command_line, release) => ask_for_orphans(command_line, release),
     }
 }
 
 /// Says all that would be said of the configuration at start.
 fn check(command_line: config::CommandLine) -> ExitCode {
-    let loaded = match config::load(command_line, environment(), Path::new("/")) {
+    let loaded = match load(command_line, environment()) {
         Ok(loaded) => loaded,
-        Err(mistakes) => {
-            say(&format!("kuryr: {mistakes}"));
-            return ExitCode::from(WRONG_CONFIGURATION);
-        }
+        Err(code) => return code,
     };
     let mut text = match loaded.files.as_slice() {
         [] => "read no file: none is in the usual places\n".to_owned(),
@@ -69,15 +74,50 @@ fn check(command_line: config::CommandLine) -> ExitCode {
     print(&text)
 }
 
+/// Asks Neutron and Open vSwitch, and changes nothing.
+fn upgrade_check(command_line: config::CommandLine) -> ExitCode {
+    let loaded = config::load(command_line, environment(), Path::new("/"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let (text, code) = match runtime {
+        Ok(runtime) => runtime.block_on(status::checks(loaded)),
+        Err(error) => {
+            say(&format!("kuryr: could not start: {error}"));
+            return ExitCode::from(UNEXPECTED);
+        }
+    };
+    print(&text);
+    code
+}
+
+/// Asks the running daemon, which alone knows what is in use.
+fn ask_for_orphans(command_line: config::CommandLine, release: bool) -> ExitCode {
+    let loaded = match load(command_line, environment()) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let told = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(orphans::ask(&loaded.settings, release)));
+    match told {
+        Ok(text) => print(&text),
+        Err(error) => {
+            say(&format!("kuryr: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn serve(command_line: config::CommandLine) -> ExitCode {
     let environment = environment();
     let filter = environment.get("KURYR_LOG").cloned();
-    let loaded = match config::load(command_line, environment, Path::new("/")) {
+    let loaded = match load(command_line, environment) {
         Ok(loaded) => loaded,
-        Err(mistakes) => {
-            say(&format!("kuryr: {mistakes}"));
-            return ExitCode::from(WRONG_CONFIGURATION);
-        }
+        Err(code) => return code,
     };
     let hidden = loaded.settings.logs.file.is_some();
     let lived = logs::start(&loaded.settings.logs, filter.as_deref())
@@ -112,6 +152,17 @@ fn live(loaded: config::Loaded) -> anyhow::Result<()> {
     let lived = runtime.block_on(daemon::run(loaded));
     runtime.shutdown_timeout(Duration::from_secs(1));
     lived
+}
+
+/// The configuration; if it is wrong, all that is wrong is said.
+fn load(
+    command_line: config::CommandLine,
+    environment: BTreeMap<String, String>,
+) -> Result<config::Loaded, ExitCode> {
+    config::load(command_line, environment, Path::new("/")).map_err(|mistakes| {
+        say(&format!("kuryr: {mistakes}"));
+        ExitCode::from(WRONG_CONFIGURATION)
+    })
 }
 
 /// Variables that are not UTF-8 are none of ours.

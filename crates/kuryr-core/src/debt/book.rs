@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use neutron_api::NetworkId as NeutronNetworkId;
+use neutron_api::{NetworkId as NeutronNetworkId, Port, PortId};
 use neutron_client::Neutron;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -14,7 +14,10 @@ use tokio_util::task::TaskTracker;
 use super::Debt;
 use super::pauses::{Next, Pauses};
 use super::pay::pay;
+use crate::adopt::port::PortAdoption;
 use crate::journal::Journal;
+use crate::nested::Guest;
+use crate::port_pool::PortPools;
 
 /// All that is owed; clones share it.
 #[derive(Clone)]
@@ -28,6 +31,9 @@ struct Shared {
     changed: Notify,
     journal: Journal,
     neutron: Neutron,
+    guest: Arc<Guest>,
+    /// Where cleaned ports go.
+    pools: Arc<PortPools>,
     /// A host never floods Neutron, however much it owes.
     at_once: Semaphore,
     payers: TaskTracker,
@@ -47,12 +53,19 @@ const AT_ONCE: usize = 4;
 const ONE_ATTEMPT: Duration = Duration::from_secs(30);
 
 impl Debts {
-    pub(crate) fn new(neutron: Neutron, journal: Journal) -> Self {
+    pub(crate) fn new(
+        neutron: Neutron,
+        journal: Journal,
+        guest: Arc<Guest>,
+        pools: Arc<PortPools>,
+    ) -> Self {
         let shared = Shared {
             open: Mutex::default(),
             changed: Notify::new(),
             journal,
             neutron,
+            guest,
+            pools,
             at_once: Semaphore::new(AT_ONCE),
             payers: TaskTracker::new(),
         };
@@ -61,12 +74,30 @@ impl Debts {
         }
     }
 
-    /// Takes up what an earlier run of this program has left.
-    pub(crate) fn resume(&self) {
+    /// Takes up what an earlier run of this program has left, and returns the ports whose interfaces
+    /// it has kept for their next owners.
+    pub(crate) fn resume(&self) -> Vec<PortId> {
+        let mut kept = Vec::new();
         for (_, debt) in self.shared.journal.read::<Debt>("debt-") {
             tracing::info!(?debt, "taking up what an earlier run left to do");
-            self.take_on(debt);
+            if let Debt::Recycle { port, .. } = &debt {
+                kept.push(*port);
+            }
+            self.take_on(debt.simplified());
         }
+        kept
+    }
+
+    /// The ports that are to become warm ones of this name, with the debts that they are to go.
+    pub(crate) fn recycling(&self, pool: &str) -> Vec<(PortId, Debt)> {
+        let open = self.open();
+        let ports = open.values().filter_map(|entry| {
+            let Debt::Recycle { port, name, .. } = &entry.debt else {
+                return None;
+            };
+            (name == pool).then(|| (*port, entry.debt.clone().simplified()))
+        });
+        ports.collect()
     }
 
     /// Notes a debt durably and begins to pay it; returns as soon as it is noted.
@@ -79,6 +110,15 @@ impl Debts {
         if !debt.is_removal() && earlier.as_ref().is_some_and(Debt::is_removal) {
             return;
         }
+        // Nor does anybody get a port that is to go.
+        let is_recycling = |debt: &Debt| matches!(debt, Debt::Recycle { .. });
+        if is_recycling(&debt)
+            && let Some(removal) = &earlier
+            && removal.is_removal()
+            && !is_recycling(removal)
+        {
+            return;
+        }
         self.note(&key, &debt).await;
         let begun = self.take_on(debt.clone());
         if earlier.is_some() && begun {
@@ -87,6 +127,20 @@ impl Debts {
             if self.current(&key).is_none() {
                 self.erase(&key);
             }
+        }
+    }
+
+    /// Notes what is to be done if this run ends before [`Debts::forgo`]: what is being made then has
+    /// an owner only when its maker has its reply.
+    pub(crate) async fn intend(&self, debt: &Debt) {
+        self.note(&debt.key(), debt).await;
+    }
+
+    /// It has an owner, or is owed by now.
+    pub(crate) fn forgo(&self, debt: &Debt) {
+        let key = debt.key();
+        if self.current(&key).is_none() {
+            self.erase(&key);
         }
     }
 
@@ -168,10 +222,17 @@ impl Debts {
             .any(|entry| !entry.seen_to && entry.debt.may_free(network, address))
     }
 
+    /// Whether something is owed to Neutron about a port.
+    pub(crate) fn are_about(&self, port: &Port) -> bool {
+        self.open().values().any(|entry| entry.debt.is_about(port))
+    }
+
     /// Whether an address is known to be about to become free.
     pub(crate) fn frees(&self, asked: NeutronNetworkId, address: IpAddr) -> bool {
         self.open().values().any(|entry| {
             matches!(&entry.debt, Debt::DeletePort { network, addresses, .. }
+                | Debt::Recycle { network, addresses, .. }
+                | Debt::PutBack(PortAdoption { network, addresses, .. })
                 if *network == asked && addresses.contains(&address))
         })
     }
@@ -209,20 +270,22 @@ impl Debts {
         while let Some((debt, turn)) = self.begin(&key) {
             let attempt = async {
                 let _place = self.shared.at_once.acquire().await;
-                pay(&self.shared.neutron.by(Instant::now() + ONE_ATTEMPT), &debt).await
+                let neutron = self.shared.neutron.by(Instant::now() + ONE_ATTEMPT);
+                pay(&neutron, &self.shared.guest, &debt).await
             };
             let outcome = timeout(ONE_ATTEMPT * 2, attempt).await;
             let next = match &outcome {
-                Ok(Ok(())) => pauses.after_success(&debt),
+                Ok(Ok(_)) => pauses.after_success(&debt),
                 Ok(Err(error)) => pauses.after(error, &debt),
                 Err(_) => {
                     tracing::warn!(?debt, "not done yet: Neutron did not answer");
                     Next::Again(Duration::ZERO)
                 }
             };
-            self.end(&key, turn, matches!(outcome, Ok(Ok(()))));
+            self.end(&key, turn, matches!(outcome, Ok(Ok(_))));
+            let cleaned = outcome.ok().and_then(Result::ok).flatten();
             match next {
-                Next::Done if self.close(&key, turn) => return,
+                Next::Done if self.close(&key, turn, cleaned.as_ref()) => return,
                 Next::Done => {}
                 Next::Again(pause) => self.rest(&key, turn, pause).await,
             }
@@ -261,14 +324,17 @@ impl Debts {
         self.shared.changed.notify_waiters();
     }
 
-    /// Strikes out a debt that was paid, unless it was replaced meanwhile.
-    fn close(&self, key: &str, turn: u64) -> bool {
+    /// Strikes out a debt that was paid, unless it was replaced meanwhile; a port that was cleaned by
+    /// it may be used from then on.
+    fn close(&self, key: &str, turn: u64, cleaned: Option<&Port>) -> bool {
         let mut open = self.open();
         if open.get(key).is_some_and(|entry| entry.turn != turn) {
             return false;
         }
         self.erase(key);
-        open.remove(key);
+        if let Some(Debt::Recycle { port, .. }) = open.remove(key).map(|entry| entry.debt) {
+            self.shared.pools.cleaned(port, cleaned);
+        }
         self.shared.changed.notify_waiters();
         true
     }

@@ -17,7 +17,8 @@ pub(super) enum Next {
 /// The pauses between the attempts at one debt, and what was said of it.
 #[derive(Default)]
 pub(super) struct Pauses {
-    failures: u32,
+    /// How the last attempts have failed, and how many in a row in the same way.
+    failing: Option<(Why, u32)>,
     looks: usize,
     said: Option<String>,
 }
@@ -38,7 +39,7 @@ const LOOKS: [Duration; 4] = [
 
 impl Pauses {
     pub(super) fn after_success(&mut self, debt: &Debt) -> Next {
-        self.failures = 0;
+        self.failing = None;
         match LOOKS.get(self.looks).filter(|_| debt.may_appear_later()) {
             Some(pause) => {
                 self.looks += 1;
@@ -49,27 +50,51 @@ impl Pauses {
     }
 
     pub(super) fn after(&mut self, error: &neutron_client::Error, debt: &Debt) -> Next {
-        let in_use = error.status() == Some(StatusCode::CONFLICT);
-        let (factor, longest) = if in_use || error.is_passing() {
-            (2, LONGEST)
-        } else {
-            (4, LONGEST_OF_REFUSED)
+        let why = Why::of(error);
+        let (factor, longest) = match why {
+            Why::Away | Why::InUse => (2, LONGEST),
+            Why::Refused => (4, LONGEST_OF_REFUSED),
         };
-        let pause = FIRST.saturating_mul(factor_to(factor, self.failures));
-        self.failures += 1;
-        if in_use && pause >= longest {
+        // How long Neutron was away says nothing of how long to wait after its refusal.
+        let before = self.failing.filter(|(last, _)| *last == why);
+        let count = before.map_or(0, |(_, count)| count);
+        let first = self.failing.is_none();
+        self.failing = Some((why, count + 1));
+        let pause = FIRST.saturating_mul(factor_to(factor, count));
+        if why == Why::InUse && pause >= longest {
             log(error, debt, "left as it is: others use it");
             return Next::Done;
         }
         // The same again is no news.
         let words = error.fault().map(str::to_owned);
-        if self.failures == 1 || self.said != words {
+        if first || self.said != words {
             log(error, debt, "not done yet, trying again");
             self.said = words;
         } else {
             tracing::debug!(?debt, "still not done");
         }
         Next::Again(pause.min(longest))
+    }
+}
+
+/// Why an attempt has failed.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Why {
+    Away,
+    InUse,
+    Refused,
+}
+
+impl Why {
+    fn of(error: &neutron_client::Error) -> Self {
+        // Of a subnet pool in use Neutron says that the request is bad.
+        let in_use = error.status() == Some(StatusCode::CONFLICT)
+            || error.fault() == Some("SubnetPoolDeleteError");
+        match (in_use, error.is_passing()) {
+            (true, _) => Self::InUse,
+            (false, true) => Self::Away,
+            (false, false) => Self::Refused,
+        }
     }
 }
 

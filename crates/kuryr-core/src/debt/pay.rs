@@ -4,24 +4,72 @@ use neutron_api::{Network, Port, PortChange, PortId, Resource, Subnet, SubnetPoo
 use neutron_client::{Filter, Neutron};
 
 use super::{Debt, MadePool, is_ours, made_pools, named};
+use crate::adopt::port::PortAdoption;
+use crate::adopt::python::unmark;
 use crate::ask::{EndpointId, NetworkId};
+use crate::exposed::{close, delete_groups};
 use crate::names;
+use crate::nested::Guest;
+use crate::port_pool::{clean, delete_pool_ports};
 
-pub(super) async fn pay(neutron: &Neutron, debt: &Debt) -> Result<(), neutron_client::Error> {
-    match debt {
-        Debt::Label { port, endpoint, .. } => label(neutron, *port, endpoint).await,
-        Debt::DeletePort { port, .. } => neutron.delete::<Port>(*port).await.map(drop),
-        Debt::DeletePortIfOurs { port, endpoint } => match neutron.find::<Port>(*port).await? {
-            Some(found) if is_ours(&found, endpoint) => {
-                neutron.delete::<Port>(*port).await.map(drop)
+/// Pays a debt; a port that was cleaned is what it has become.
+pub(super) async fn pay(
+    neutron: &Neutron,
+    guest: &Guest,
+    debt: &Debt,
+) -> Result<Option<Port>, neutron_client::Error> {
+    let paid = match debt {
+        Debt::Recycle {
+            port,
+            name,
+            has_group,
+            made,
+            ..
+        } => return clean(neutron, *port, name, *has_group, made).await,
+        Debt::DrainPool { name, .. } => delete_pool_ports(neutron, name).await,
+        Debt::Label {
+            port,
+            endpoint,
+            name,
+            ..
+        } => label(neutron, *port, endpoint, name.as_deref()).await,
+        Debt::DeletePort {
+            port,
+            network,
+            addresses,
+            has_group,
+        } => {
+            guest
+                .expel(neutron, *port, Some((*network, addresses)))
+                .await?;
+            guest.delete_port(neutron, *port).await?;
+            match has_group {
+                true => delete_groups(neutron, *port, None).await,
+                false => Ok(()),
             }
-            Some(_) | None => Ok(()),
+        }
+        Debt::Close { port } => close(neutron, *port).await,
+        Debt::DeleteStrayGroup { port, except } => delete_groups(neutron, *port, *except).await,
+        Debt::PutBack(adoption) => put_back(neutron, adoption).await,
+        Debt::DeletePortIfOurs { port, endpoint } => match neutron.find::<Port>(*port).await? {
+            Some(found) if is_ours(&found, endpoint.as_str()) => {
+                guest.expel(neutron, *port, None).await?;
+                guest.delete_port(neutron, *port).await?;
+                delete_groups(neutron, *port, None).await
+            }
+            None => delete_groups(neutron, *port, None).await,
+            Some(found) if found.tags.iter().any(|tag| tag == names::EXISTING_PORT) => {
+                free(neutron, &found, endpoint).await
+            }
+            Some(_) => Ok(()),
         },
         Debt::DeletePortsOf { endpoint } => {
             let filter = Filter::new().with("device_id", endpoint);
             for port in neutron.list::<Port>(&filter).await? {
-                if is_ours(&port, endpoint) {
-                    neutron.delete::<Port>(port.id).await?;
+                if is_ours(&port, endpoint.as_str()) {
+                    guest.expel(neutron, port.id, None).await?;
+                    guest.delete_port(neutron, port.id).await?;
+                    delete_groups(neutron, port.id, None).await?;
                 }
             }
             Ok(())
@@ -37,6 +85,14 @@ pub(super) async fn pay(neutron: &Neutron, debt: &Debt) -> Result<(), neutron_cl
             }
             Ok(())
         }
+        Debt::Unmark {
+            network,
+            container_network,
+            pool_prefix,
+        } => match neutron.find::<Network>(*network).await? {
+            Some(network) => unmark(neutron, &network, container_network, pool_prefix).await,
+            None => Ok(()),
+        },
         Debt::DeletePool(pool) => delete_made_pool(neutron, pool).await,
         Debt::DeleteStrayPort { device_id, except } => {
             let filter = Filter::new().with("device_id", device_id);
@@ -52,6 +108,48 @@ pub(super) async fn pay(neutron: &Neutron, debt: &Debt) -> Result<(), neutron_cl
             description,
             except,
         } => delete_all::<SubnetPool>(neutron, named(name, description), *except).await,
+    };
+    paid.map(|()| None)
+}
+
+/// A port that its owner has deleted meanwhile needs nothing.
+async fn put_back(neutron: &Neutron, adoption: &PortAdoption) -> Result<(), neutron_client::Error> {
+    let Some(now) = neutron.find::<Port>(adoption.port).await? else {
+        return Ok(());
+    };
+    let change = adoption.change_back(&now);
+    if change == PortChange::default() {
+        return Ok(());
+    }
+    match neutron.update(adoption.port, &change).await {
+        Err(error) if !error.is_absence() => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Of a port that the Python daemon has adopted it is not known how it was, but for its marks.
+async fn free(
+    neutron: &Neutron,
+    port: &Port,
+    endpoint: &EndpointId,
+) -> Result<(), neutron_client::Error> {
+    let marks = names::port_tags(endpoint.as_str());
+    let theirs = |tag: &&String| *tag != names::EXISTING_PORT && !marks.contains(tag);
+    let tags: Vec<String> = port.tags.iter().filter(theirs).cloned().collect();
+    let of_it = port.device_id == endpoint.as_str();
+    let change = PortChange {
+        host_id: Some(String::new()),
+        device_owner: Some(String::new()),
+        device_id: of_it.then(String::new),
+        ..PortChange::default()
+    };
+    let freed = async {
+        neutron.update(port.id, &change).await?;
+        neutron.replace_tags::<Port>(port.id, &tags).await
+    };
+    match freed.await {
+        Err(error) if error.is_absence() => Ok(()),
+        other => other,
     }
 }
 
@@ -64,7 +162,11 @@ async fn delete_network_of(
     let filter = Filter::new().tagged(&names::network_tags(id));
     for network in neutron.list::<Network>(&filter).await? {
         let ours = names::is_of(&network.tags, id);
-        if !ours || names::is_existing(&network.tags) {
+        if !ours {
+            continue;
+        }
+        if names::is_existing(&network.tags) {
+            unmark(neutron, &network, id, pool_prefix).await?;
             continue;
         }
         let of_network = Filter::new().with("network_id", network.id);
@@ -78,9 +180,15 @@ async fn delete_network_of(
 }
 
 /// The user's pools and the default ones have other names, and stay.
-async fn delete_made_pool(neutron: &Neutron, made: &MadePool) -> Result<(), neutron_client::Error> {
+pub(crate) async fn delete_made_pool(
+    neutron: &Neutron,
+    made: &MadePool,
+) -> Result<(), neutron_client::Error> {
     match neutron.find::<SubnetPool>(made.id).await? {
-        Some(pool) if pool.name == made.name => {
+        Some(pool)
+            if pool.name == made.name
+                && !pool.tags.iter().any(|tag| tag == names::EXISTING_POOL) =>
+        {
             neutron.delete::<SubnetPool>(made.id).await.map(drop)
         }
         Some(_) | None => Ok(()),
@@ -105,17 +213,22 @@ async fn label(
     neutron: &Neutron,
     port: PortId,
     endpoint: &EndpointId,
+    name: Option<&str>,
 ) -> Result<(), neutron_client::Error> {
     let change = PortChange {
-        name: Some(names::port(endpoint)),
+        name: Some(name.map_or_else(|| names::port(endpoint), str::to_owned)),
         device_id: Some(endpoint.to_string()),
         ..PortChange::default()
     };
     let labelled = async {
+        // A port that the user has named is known as ours by its tags alone.
+        let tags = names::port_tags(endpoint.as_str());
+        if name.is_some() {
+            neutron.replace_tags::<Port>(port, &tags).await?;
+            return neutron.update(port, &change).await.map(drop);
+        }
         neutron.update(port, &change).await?;
-        neutron
-            .replace_tags::<Port>(port, &names::port_tags(endpoint))
-            .await
+        neutron.replace_tags::<Port>(port, &tags).await
     };
     match labelled.await {
         Err(error) if error.is_absence() => Ok(()),

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::address::{has_address, ports_at, removal};
 use crate::ask::{AddressRequest, NewEndpoint};
-use crate::error::{Error, told};
+use crate::error::{Error, PortError, plugging, told};
 use crate::kuryr::Kuryr;
 use crate::names;
 use crate::view::Net;
@@ -24,9 +24,14 @@ impl Kuryr {
     ) -> Result<Port, Error> {
         // Endpoints whose requests have crossed take addresses from each other's ports.
         let _turn = self.network_turns.turn(&new.network, by).await?;
-        let port = self.gathered(net, new, by).await?;
+        let promised = self.port_pools.take_promised(&new.network, &new.addresses);
+        let port = match promised {
+            Some(port) => port,
+            None => self.gathered(net, new, by).await?,
+        };
         let addresses = new.addresses.iter().map(IpNet::addr).collect();
-        self.reservations.hold(port.clone(), addresses);
+        let adopted = self.port_adoptions.has(port.id);
+        self.reservations.hold(port.clone(), addresses, adopted);
         Ok(port)
     }
 
@@ -49,14 +54,15 @@ impl Kuryr {
             // A port that is about to go would take the endpoint with it.
             self.debts.addresses_freed(net.id, Some(address), by).await;
             for port in ports_at(&neutron, net, address).await? {
-                let waits = port.name == names::UNBOUND_PORT
-                    && port
-                        .host_id
-                        .as_deref()
-                        .is_none_or(|bound| bound.is_empty() || bound == host);
+                if self.is_adopted_for(&port, new).await? {
+                    return Ok(port);
+                }
+                let waits = self.waits_for(&port, new).await?
+                    && Self::host_of(&port).is_none_or(|bound| bound == host);
                 let taken = port.device_id != new.id.as_str() && !waits;
-                if taken || port.device_owner != names::DEVICE_OWNER {
-                    return Err(Error::address_in_use(address, &port));
+                if taken || !names::may_own(&port.device_owner) {
+                    let whose = (&port).into();
+                    return Err(PortError::AddressInUse { address, whose }.into());
                 }
                 if !found.iter().any(|other| other.id == port.id) {
                     found.push(port);
@@ -78,12 +84,14 @@ impl Kuryr {
             .addresses
             .iter()
             .all(|net| has_address(&port, net.addr()));
-        if has_all && port.host_id.as_deref().is_none_or(|bound| bound == host) {
+        let to_bind = self.host_to_bind(net);
+        let is_bound = port.host_id.as_deref().is_none_or(|bound| bound == host);
+        if has_all && (is_bound || to_bind.is_none()) {
             return Ok(port);
         }
         let change = PortChange {
             fixed_ips: Some(wanted),
-            host_id: Some(host.to_owned()),
+            host_id: to_bind,
             ..PortChange::default()
         };
         let act = told(format!(
@@ -91,6 +99,38 @@ impl Kuryr {
             port.id, new.id
         ));
         neutron.update(port.id, &change).await.map_err(act)
+    }
+
+    /// Whether a port of ours waits for an endpoint, this one as far as can be told.
+    async fn waits_for(&self, port: &Port, new: &NewEndpoint) -> Result<bool, Error> {
+        if port.name == names::UNBOUND_PORT {
+            return Ok(true);
+        }
+        let pool = names::pool_port(&self.settings.host, &new.network);
+        if port.name != pool || self.endpoints.have(port.id) {
+            return Ok(false);
+        }
+        if self.port_pools.take_port(port.id) {
+            return Ok(true);
+        }
+        if self.port_pools.has(port.id) {
+            return Ok(false);
+        }
+        let plugged = self.host.all_attachments().await;
+        let plugged = plugged.map_err(plugging(format!("look who uses port {}", port.id)))?;
+        let id = port.id.to_string();
+        let mut owners = plugged.iter().filter(|plugged| plugged.interface_id == id);
+        Ok(owners.all(|plugged| plugged.owner == pool || plugged.owner == new.id.as_str()))
+    }
+
+    /// Whether a port was adopted for this endpoint, or for none yet: its address was given to it.
+    async fn is_adopted_for(&self, port: &Port, new: &NewEndpoint) -> Result<bool, Error> {
+        if !self.port_adoptions.has(port.id) {
+            return Ok(false);
+        }
+        let of_it = self.port_adoptions.is_of(port.id, &new.id);
+        let busy = self.reservations.is_claimed(port.id) || self.is_plugged(port.id).await?;
+        Ok(of_it || !busy)
     }
 
     /// Takes an endpoint's addresses from a port that has other ones beside.
@@ -103,7 +143,8 @@ impl Kuryr {
             .collect();
         if keep.is_empty() {
             self.reservations.remove(port.id);
-            self.debts.pay(removal(port), by).await;
+            self.let_go(port).await;
+            self.debts.settled(by, |debt| *debt == removal(port)).await;
             return Ok(());
         }
         let kept = port
@@ -123,6 +164,7 @@ impl Kuryr {
     /// Neutron refuses another MAC to a bound port, also in the request that unbinds it.
     pub(super) async fn change_mac(
         &self,
+        net: &Net,
         port: Port,
         mac: MacAddress,
         by: Instant,
@@ -135,10 +177,12 @@ impl Kuryr {
         };
         let rebind = PortChange {
             mac_address: Some(mac),
-            host_id: Some(self.settings.host.clone()),
+            host_id: self.host_to_bind(net),
             ..PortChange::default()
         };
-        neutron.update(port.id, &unbind).await.map_err(act())?;
+        if rebind.host_id.is_some() {
+            neutron.update(port.id, &unbind).await.map_err(act())?;
+        }
         neutron.update(port.id, &rebind).await.map_err(act())
     }
 }

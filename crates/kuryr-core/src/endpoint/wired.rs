@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use kuryr_vif::{Sharing, Switch};
 use neutron_api::{Port, PortId, PortStatus};
 use tokio::time::{Instant, sleep};
 
@@ -20,8 +21,23 @@ impl Kuryr {
         let until = by.min(start + self.settings.patience());
         let wired = self.host.wired(&endpoint.plugged, until).await;
         let wired = wired.map_err(plugging(format!("wait for port {}", endpoint.port.id)))?;
-        let fatal = self.settings.plugging_is_fatal;
-        if wired && (!fatal || self.is_active(endpoint.port.id, until).await?) {
+        let (may_be_fatal, asks) = match endpoint.plugged.switch {
+            // The switch is not on this machine, and no sign of it but Neutron's.
+            Switch::Parent {
+                sharing: Sharing::Vlan(_),
+                ..
+            } => (true, true),
+            // Such containers have no port that Neutron's agents would know of.
+            Switch::Parent { .. } => (false, false),
+            Switch::OpenVSwitch { .. }
+            | Switch::Hybrid { .. }
+            | Switch::LinuxBridge { .. }
+            | Switch::AgentBridge { .. }
+            | Switch::Tap
+            | Switch::Program(_) => (true, self.settings.plugging_is_fatal),
+        };
+        let fatal = self.settings.plugging_is_fatal && may_be_fatal;
+        if wired && (!asks || self.is_active(endpoint.port.id, until).await?) {
             return Ok(());
         }
         let error = Error::NotWired {

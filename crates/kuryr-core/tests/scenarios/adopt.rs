@@ -263,7 +263,7 @@ async fn another_gateway_than_the_first_address_needs_no_option() {
         let container = world.run(&made).await.unwrap();
         let joined = world
             .kuryr
-            .join(&made.id, &container.id, crate::world::soon());
+            .join(&made.id, &container.id, &[], crate::world::soon());
         let gateways = joined.await.unwrap().gateways;
         assert_eq!(gateways, Vec::from_iter(gateway));
         let wrong = Plan {
@@ -422,7 +422,7 @@ async fn each_of_several_networks_that_the_python_daemon_adopted_is_recognised()
     }
 }
 
-async fn users_pool(world: &World) -> SubnetPool {
+pub(crate) async fn users_pool(world: &World) -> SubnetPool {
     let new = neutron_api::NewSubnetPool {
         name: "users".into(),
         description: String::new(),
@@ -433,7 +433,7 @@ async fn users_pool(world: &World) -> SubnetPool {
     world.neutron.create(&new, &Filter::new()).await.unwrap()
 }
 
-async fn theirs(world: &World) -> (Network, Subnet) {
+pub(crate) async fn theirs(world: &World) -> (Network, Subnet) {
     theirs_with(world, None).await
 }
 
@@ -465,7 +465,7 @@ async fn theirs_with(
     )
 }
 
-fn plan(by: &'static str, network: &Network) -> Plan {
+pub(crate) fn plan(by: &'static str, network: &Network) -> Plan {
     let value = if by.ends_with("uuid") {
         network.id.to_string()
     } else {

@@ -37,7 +37,7 @@ async fn a_container_is_a_port_with_the_names_and_tags_of_the_python_kuryr() {
     );
     assert_eq!(vif.mac.octets(), port.mac_address.octets());
     assert_eq!(vif.mtu, 1442);
-    assert_eq!(container.interface.mac, port.mac_address);
+    assert_eq!(container.interface.mac, Some(port.mac_address));
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +109,7 @@ async fn a_sandbox_gets_its_own_subnets_gateways_and_routes() {
     let container = world.run(&made).await.unwrap();
     let joined = world
         .kuryr
-        .join(&made.id, &container.id, soon())
+        .join(&made.id, &container.id, &[], soon())
         .await
         .unwrap();
     let gateways: Vec<String> = joined.gateways.iter().map(ToString::to_string).collect();
@@ -353,7 +353,7 @@ async fn a_subnet_that_was_changed_in_neutron_is_seen() {
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let joined = world
         .kuryr
-        .join(&made.id, &container.id, soon())
+        .join(&made.id, &container.id, &[], soon())
         .await
         .unwrap();
     assert!(joined.gateways.is_empty());

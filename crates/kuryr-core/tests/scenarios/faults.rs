@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use kuryr_core::IpVersion;
+use kuryr_core::{ExposedPort, IpVersion};
 use kuryr_testkit::faulty::Fate;
 
-use crate::world::{Plan, World, dual_stack, subnet};
+use crate::world::{Plan, Want, World, dual_stack, subnet};
 
 /// More exchanges than any of the stories below has.
-const FAR: usize = 60;
+const FAR: usize = 80;
 
 #[tokio::test(start_paused = true)]
 async fn one_lost_request_or_reply_or_busy_neutron_is_not_noticed() {
@@ -133,6 +133,39 @@ async fn what_neutron_makes_long_after_its_connection_broke_is_removed() {
     }
 }
 
+/// Before each exchange, and after it.
+#[tokio::test(start_paused = true)]
+async fn a_program_killed_while_it_makes_or_removes_a_network_leaves_nothing() {
+    const FOR_EVER: Duration = Duration::from_secs(86_400);
+    const MOMENT: Duration = Duration::from_secs(2);
+    for (name, plan) in plans() {
+        for (verb, fate) in [
+            ("make", Fate::Take(FOR_EVER)),
+            ("make", Fate::KeepReply),
+            ("remove", Fate::Take(FOR_EVER)),
+            ("remove", Fate::KeepReply),
+        ] {
+            for k in 0..FAR {
+                let mut world = World::new();
+                let kill = move |number, _: &_| if number == k { fate } else { Fate::Pass };
+                let was_killed = if verb == "make" {
+                    world.wire.plan(kill);
+                    world.kill_creating(&plan, MOMENT).await
+                } else {
+                    let made = world.create_network(&plan).await.unwrap();
+                    world.wire.plan(kill);
+                    world.kill_deleting(&made, MOMENT).await
+                };
+                let when = format!("{name}: killed at exchange {k} to {verb} it, {fate:?}");
+                world.assert_nothing_left(&when).await;
+                if !was_killed {
+                    break;
+                }
+            }
+        }
+    }
+}
+
 /// Neutron's policy forbids us to remove what we have made.
 #[tokio::test(start_paused = true)]
 async fn a_lasting_refusal_is_tried_again_seldom_and_a_new_debt_at_once() {
@@ -188,12 +221,76 @@ async fn an_attempt_is_not_undone_by_what_an_earlier_one_has_left() {
     assert_eq!(world.all::<neutron_api::Network>().await.len(), 1);
 }
 
+/// What is somebody else's is unchanged, wherever it went wrong.
+#[tokio::test(start_paused = true)]
+async fn an_adopted_port_is_as_before_whichever_exchange_failed() {
+    for fate in [
+        Fate::LoseRequest,
+        Fate::LoseReply,
+        Fate::CarryOutLater(Duration::from_secs(4)),
+        Fate::Answer(503),
+        Fate::Answer(403),
+        Fate::Answer(409),
+    ] {
+        for k in 0..FAR {
+            let (world, made) = crate::ports::adopted(&["10.50.0.0/24"]).await;
+            let port = crate::ports::port(&world, &made, |_| {}).await;
+            let before = world.whole(port.id).await;
+            world
+                .wire
+                .plan(move |number, _| if number == k { fate } else { Fate::Pass });
+            let started = world
+                .run_with(&made, Some(crate::ports::ADDRESS), None)
+                .await;
+            let passing = !matches!(fate, Fate::Answer(403 | 409));
+            assert!(
+                started.is_ok() || !passing,
+                "exchange {k} met {fate:?}: {started:?}"
+            );
+            if let Ok(container) = started {
+                world.stop(&made, &container).await;
+            }
+            let in_a_while = tokio::time::Instant::now() + Duration::from_secs(7200);
+            assert!(world.kuryr.settled(in_a_while).await);
+            tokio::time::sleep(Duration::from_secs(70)).await;
+            let log = world.wire.log();
+            let when = format!("exchange {k} met {fate:?}: {log:#?}");
+            assert_eq!(world.whole(port.id).await, before, "{when}");
+            assert_eq!(world.all::<neutron_api::Port>().await.len(), 1, "{when}");
+            assert!(world.host.plugged().is_empty(), "{when}");
+            world.delete_network(&made).await;
+            crate::ports::forget_theirs(&world).await;
+            world.assert_nothing_left(&when).await;
+            if log.len() <= k {
+                break;
+            }
+        }
+    }
+}
+
 /// A network with two containers comes and goes; whether all went well.
 async fn story(world: &World, plan: &Plan) -> bool {
     let Ok(made) = world.create_network(plan).await else {
         return false;
     };
-    let containers = [world.run(&made).await, world.run(&made).await];
+    let exposing = Want {
+        exposed: vec![ExposedPort {
+            protocol: 6,
+            port: 80,
+        }],
+        ..Want::default()
+    };
+    let of_its_own_kind = Want {
+        options: vec![
+            ("neutron.port.name", "web".into()),
+            ("neutron.port.port_security", "false".into()),
+        ],
+        ..Want::default()
+    };
+    let containers = [
+        world.run_as(&made, &exposing).await,
+        world.run_as(&made, &of_its_own_kind).await,
+    ];
     let well = containers.iter().all(Result::is_ok);
     for container in containers.iter().flatten() {
         world.stop(&made, container).await;

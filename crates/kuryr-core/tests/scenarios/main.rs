@@ -8,8 +8,21 @@
 
 mod address;
 mod adopt;
+mod defects;
 mod endpoint;
+mod exposed;
 mod faults;
+mod guest;
 mod network;
+mod orphans;
+mod parts;
+mod port_options;
+mod port_pool;
+mod ports;
+mod ports_of_others;
+mod publish;
 mod restart;
+mod sharing;
+mod taken_over;
+mod trunk;
 mod world;

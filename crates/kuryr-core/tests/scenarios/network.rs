@@ -92,6 +92,33 @@ async fn gateway_range_and_reserved_addresses_become_allocation_pools() {
     world.assert_nothing_left("after the network").await;
 }
 
+/// `neutron.net.shared`, which only administrators may ask for.
+#[tokio::test(start_paused = true)]
+async fn a_network_that_is_to_be_shared_is_made_so() {
+    for (plan, value) in [
+        (subnet("10.20.0.0/24"), "True"),
+        (subnet("10.20.0.0/24"), "False"),
+        (
+            Plan {
+                defaults: vec![IpVersion::V4],
+                ..Plan::default()
+            },
+            "True",
+        ),
+    ] {
+        let world = World::new();
+        let plan = Plan {
+            options: vec![("neutron.net.shared", value.into())],
+            ..plan
+        };
+        let made = world.create_network(&plan).await.unwrap();
+        let [network] = <[Network; 1]>::try_from(world.all().await).unwrap();
+        assert_eq!(network.shared, value == "True");
+        world.delete_network(&made).await;
+        world.assert_nothing_left("after a shared network").await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_internal_network_has_no_gateway() {
     let world = World::new();
@@ -110,7 +137,7 @@ async fn an_internal_network_has_no_gateway() {
     let container = world.run(&made).await.unwrap();
     let joined = world
         .kuryr
-        .join(&made.id, &container.id, soon())
+        .join(&made.id, &container.id, &[], soon())
         .await
         .unwrap();
     assert!(joined.gateways.is_empty());

@@ -16,7 +16,7 @@ async fn a_container_outlives_the_program() {
     world.restart();
     let joined = world
         .kuryr
-        .join(&made.id, &container.id, soon())
+        .join(&made.id, &container.id, &[], soon())
         .await
         .unwrap();
     assert_eq!(joined.gateways.len(), 2);

@@ -9,12 +9,14 @@ use bytes::Bytes;
 use http::{Request, Response};
 use ipnet::IpNet;
 use kuryr_core::{
-    AddressRequest, EndpointId, Error, Gateway, Interface, IpVersion, Journal, Kuryr, MacAddress,
-    NetworkId, NewEndpoint, NewNetwork, Pool, PoolRequest, Range, Settings,
+    AddressRequest, Drivers, EndpointId, Error, ExposedPort, Gateway, Interface, IpVersion,
+    Journal, Kuryr, MacAddress, NetworkId, NewEndpoint, NewNetwork, Pool, PoolRequest,
+    PortPoolSettings, Range, Settings,
 };
 use kuryr_testkit::faulty::Faulty;
 use kuryr_testkit::notebook::Notebook;
-use neutron_api::{Network, Port, Resource, Subnet, SubnetPool};
+use kuryr_vif::Plug as _;
+use neutron_api::{Network, Port, PortId, Resource, SecurityGroup, Subnet, SubnetPool};
 use neutron_client::{Failure, Filter, Neutron};
 use neutron_embedded::{Embedded, EmbeddedSettings};
 use tempfile::TempDir;
@@ -29,8 +31,11 @@ pub(crate) struct World {
     pub(crate) host: Arc<Notebook>,
     /// Between Kuryr and Neutron.
     pub(crate) wire: Faulty<Transport>,
+    pool: PortPoolSettings,
     /// Past the wire, for looking and for what others do.
     pub(crate) neutron: Neutron,
+    /// Likewise, as it is.
+    transport: Transport,
     journal: TempDir,
 }
 
@@ -50,6 +55,17 @@ pub(crate) struct Plan {
     pub(crate) ipam_options: Vec<(&'static str, String)>,
 }
 
+/// What a container is to have that not all have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Want<'a> {
+    pub(crate) ip: Option<&'a str>,
+    pub(crate) mac: Option<MacAddress>,
+    /// `driver-opt`.
+    pub(crate) options: Vec<(&'static str, String)>,
+    /// `--expose`.
+    pub(crate) exposed: Vec<ExposedPort>,
+}
+
 /// A network as Docker knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Made {
@@ -57,6 +73,17 @@ pub(crate) struct Made {
     pub(crate) pools: Vec<Pool>,
     pub(crate) gateways: Vec<Option<IpNet>>,
     aux: Vec<IpAddr>,
+}
+
+impl Made {
+    fn nothing() -> Self {
+        Self {
+            id: random_id().parse().unwrap(),
+            pools: vec![],
+            gateways: vec![],
+            aux: vec![],
+        }
+    }
 }
 
 /// A container as Docker knows it.
@@ -72,24 +99,83 @@ impl World {
         Self::with(EmbeddedSettings::default())
     }
 
+    /// One that makes ports before they are needed.
+    pub(crate) fn warm() -> Self {
+        let mut world = Self::new();
+        world.pool.enabled = true;
+        world.restart();
+        world
+    }
+
     pub(crate) fn with(settings: EmbeddedSettings) -> Self {
         let embedded = Embedded::new(settings);
         let transport = BoxCloneSyncService::new(embedded.service().map_err(Failure::from));
         let wire = Faulty::new(transport.clone());
         let (host, journal) = (Arc::new(Notebook::default()), tempfile::tempdir().unwrap());
-        let kuryr = start(&wire, &host, &journal);
+        let pool = PortPoolSettings::default();
+        let kuryr = start(&wire, &host, &journal, pool);
         Self {
             kuryr,
             host,
             wire,
-            neutron: Neutron::new(transport),
+            pool,
+            neutron: Neutron::new(transport.clone()),
+            transport,
+            journal,
+        }
+    }
+
+    /// Another host, with the same Neutron.
+    pub(crate) fn beside(&self, name: &str) -> Self {
+        let wire = Faulty::new(self.transport.clone());
+        let (host, journal) = (Arc::new(Notebook::default()), tempfile::tempdir().unwrap());
+        let settings = Settings {
+            host: name.to_owned(),
+            port_pool: self.pool,
+            ..settings()
+        };
+        let neutron = Neutron::new(wire.clone());
+        let notes = Journal::open(journal.path()).unwrap();
+        Self {
+            kuryr: Kuryr::new(neutron, host.clone(), None, notes, settings),
+            host,
+            wire,
+            pool: self.pool,
+            neutron: self.neutron.clone(),
+            transport: self.transport.clone(),
             journal,
         }
     }
 
     /// The program is killed and starts again.
     pub(crate) fn restart(&mut self) {
-        self.kuryr = start(&self.wire, &self.host, &self.journal);
+        self.kuryr = start(&self.wire, &self.host, &self.journal, self.pool);
+    }
+
+    /// The same, and nothing that the killed one has begun gets any further.
+    pub(crate) fn kill(&mut self) {
+        self.wire
+            .plan(|_, _| kuryr_testkit::faulty::Fate::LoseRequest);
+        self.wire = Faulty::new(self.transport.clone());
+        self.restart();
+    }
+
+    /// What the journal says of adopted ports is lost.
+    pub(crate) fn forget_adopted_ports(&self) {
+        for note in std::fs::read_dir(self.journal.path()).unwrap() {
+            let name = note.unwrap().file_name();
+            let of_port = name.to_str().unwrap().starts_with("port-");
+            if of_port {
+                std::fs::remove_file(self.journal.path().join(name)).unwrap();
+            }
+        }
+    }
+
+    /// The machine was switched off: Open vSwitch has forgotten what was plugged.
+    pub(crate) async fn forget_plugged(&self) {
+        for vif in self.host.plugged() {
+            self.host.unplug(&vif.attachment, soon()).await.unwrap();
+        }
     }
 
     /// The program starts again with other settings.
@@ -98,7 +184,21 @@ impl World {
         change(&mut settings);
         let journal = Journal::open(self.journal.path()).unwrap();
         let neutron = Neutron::new(self.wire.clone());
-        self.kuryr = Kuryr::new(neutron, self.host.clone(), journal, settings);
+        self.kuryr = Kuryr::new(
+            neutron,
+            self.host.clone(),
+            Some(self.host.clone()),
+            journal,
+            settings,
+        );
+    }
+
+    /// The program starts anew on a host of this name, with these drivers.
+    pub(crate) fn restart_as(&mut self, name: &str, drivers: Drivers) {
+        self.restart_with(|settings| {
+            name.clone_into(&mut settings.host);
+            settings.drivers = drivers;
+        });
     }
 
     /// `docker network create`, with the clean-up that Docker does when it fails.
@@ -112,18 +212,43 @@ impl World {
         plan: &Plan,
         rest: Duration,
     ) -> Result<Made, Error> {
-        let id: NetworkId = random_id().parse().unwrap();
-        let mut made = Made {
-            id,
-            pools: vec![],
-            gateways: vec![],
-            aux: vec![],
-        };
+        let mut made = Made::nothing();
         let outcome = self.try_create_network(plan, rest, &mut made).await;
         if outcome.is_err() {
             self.give_back(&made).await;
         }
         outcome.map(|()| made)
+    }
+
+    /// The program is killed in the middle of `docker network create`, which fails; false if it was
+    /// not in time, and the network is removed.
+    pub(crate) async fn kill_creating(&mut self, plan: &Plan, moment: Duration) -> bool {
+        let mut made = Made::nothing();
+        let create = self.try_create_network(plan, Duration::ZERO, &mut made);
+        let killed = tokio::time::timeout(moment, create).await;
+        self.wire.plan(|_, _| kuryr_testkit::faulty::Fate::Pass);
+        self.restart();
+        match killed {
+            Ok(outcome) => {
+                outcome.unwrap();
+                self.delete_network(&made).await;
+                false
+            }
+            Err(_) => {
+                self.give_back(&made).await;
+                true
+            }
+        }
+    }
+
+    /// The program is killed in the middle of `docker network rm`; false if it was not in time. Docker
+    /// has forgotten the network either way.
+    pub(crate) async fn kill_deleting(&mut self, made: &Made, moment: Duration) -> bool {
+        let delete = self.delete_network(made);
+        let killed = tokio::time::timeout(moment, delete).await;
+        self.wire.plan(|_, _| kuryr_testkit::faulty::Fate::Pass);
+        self.restart();
+        killed.is_err()
     }
 
     async fn try_create_network(
@@ -157,8 +282,8 @@ impl World {
                 Gateway::At(address) => Some(address),
                 Gateway::None(_) => None,
             });
-            for aux in &plan.aux {
-                let address: IpAddr = aux.parse().unwrap();
+            let aux = plan.aux.iter().map(|aux| aux.parse::<IpAddr>().unwrap());
+            for address in aux.filter(|aux| pool.cidr.contains(aux)) {
                 let ask = AddressRequest {
                     address: Some(address),
                     mac: None,
@@ -205,9 +330,18 @@ impl World {
         ip: Option<&str>,
         mac: Option<MacAddress>,
     ) -> Result<Container, Error> {
+        let want = Want {
+            ip,
+            mac,
+            ..Want::default()
+        };
+        self.run_as(made, &want).await
+    }
+
+    pub(crate) async fn run_as(&self, made: &Made, want: &Want<'_>) -> Result<Container, Error> {
         let id: EndpointId = random_id().parse().unwrap();
         let mut addresses = Vec::new();
-        let outcome = self.try_run(made, &id, ip, mac, &mut addresses).await;
+        let outcome = self.try_run(made, &id, want, &mut addresses).await;
         if outcome.is_err() {
             self.stop_endpoint(made, &id, &addresses).await;
         }
@@ -222,12 +356,11 @@ impl World {
         &self,
         made: &Made,
         id: &EndpointId,
-        ip: Option<&str>,
-        mac: Option<MacAddress>,
+        want: &Want<'_>,
         addresses: &mut Vec<IpNet>,
     ) -> Result<Interface, Error> {
         for (i, pool) in made.pools.iter().enumerate() {
-            let address = ip.filter(|_| i == 0).map(|ip| ip.parse().unwrap());
+            let address = want.ip.filter(|_| i == 0).map(|ip| ip.parse().unwrap());
             let ask = AddressRequest { address, mac: None };
             addresses.push(self.kuryr.reserve_address(&pool.id, ask, soon()).await?);
         }
@@ -235,12 +368,33 @@ impl World {
             network: made.id.clone(),
             id: id.clone(),
             addresses: addresses.clone(),
-            mac,
-            options: BTreeMap::new(),
+            mac: want.mac,
+            options: texts(&want.options),
         };
         let interface = self.kuryr.create_endpoint(new, soon()).await?;
-        self.kuryr.join(&made.id, id, soon()).await?;
+        self.kuryr.join(&made.id, id, &want.exposed, soon()).await?;
         Ok(interface)
+    }
+
+    /// An endpoint that Docker has addresses for and has not made yet.
+    pub(crate) async fn reserve(&self, made: &Made) -> NewEndpoint {
+        let mut addresses = Vec::new();
+        for pool in &made.pools {
+            let any = AddressRequest::default();
+            addresses.push(
+                self.kuryr
+                    .reserve_address(&pool.id, any, soon())
+                    .await
+                    .unwrap(),
+            );
+        }
+        NewEndpoint {
+            network: made.id.clone(),
+            id: random_id().parse().unwrap(),
+            addresses,
+            mac: None,
+            options: BTreeMap::new(),
+        }
     }
 
     /// `docker rm -f`.
@@ -275,6 +429,57 @@ impl World {
             .unwrap()
     }
 
+    /// Makes something past the wire.
+    pub(crate) async fn make<C: neutron_api::Create>(&self, new: &C) -> C::Made {
+        self.neutron.create(new, &Filter::new()).await.unwrap()
+    }
+
+    /// A network with one subnet of another project's.
+    pub(crate) async fn network_of(&self, tenant: &str, cidr: &str) -> Network {
+        let body = serde_json::json!({"network": {"name": tenant, "project_id": tenant}});
+        let network = self.post("networks", &body).await["network"]["id"].clone();
+        let body = serde_json::json!({"subnet": {
+            "network_id": network, "ip_version": 4, "cidr": cidr, "project_id": tenant,
+        }});
+        self.post("subnets", &body).await;
+        let id = network.as_str().unwrap().parse().unwrap();
+        self.neutron.find(id).await.unwrap().unwrap()
+    }
+
+    async fn post(&self, what: &str, body: &serde_json::Value) -> serde_json::Value {
+        self.send(http::Method::POST, what, body).await
+    }
+
+    /// Changes something past the wire, in ways that Kuryr never does.
+    pub(crate) async fn put(&self, what: &str, body: &serde_json::Value) {
+        self.send(http::Method::PUT, what, body).await;
+    }
+
+    async fn send(
+        &self,
+        method: http::Method,
+        what: &str,
+        body: &serde_json::Value,
+    ) -> serde_json::Value {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/v2.0/{what}"));
+        let request = request.body(body.to_string().into()).unwrap();
+        let reply = self.transport.clone().oneshot(request).await.unwrap();
+        serde_json::from_slice(reply.body()).unwrap()
+    }
+
+    /// A port with all its fields but those that count and date its changes.
+    pub(crate) async fn whole(&self, port: PortId) -> serde_json::Value {
+        let request = Request::get(format!("/v2.0/ports/{port}"));
+        let request = request.body(Bytes::new()).unwrap();
+        let reply = self.transport.clone().oneshot(request).await.unwrap();
+        let mut whole: serde_json::Value = serde_json::from_slice(reply.body()).unwrap();
+        let fields = whole["port"].as_object_mut().unwrap();
+        fields.retain(|field, _| field != "revision_number" && field != "updated_at");
+        whole
+    }
+
     /// Fails unless Neutron and the host are as they were at the beginning.
     pub(crate) async fn assert_nothing_left(&self, when: &str) {
         let in_a_while = Instant::now() + Duration::from_secs(600);
@@ -292,6 +497,9 @@ impl World {
             pools.iter().all(|pool| pool.is_default),
             "{when}: {pools:?}"
         );
+        let groups = self.all::<SecurityGroup>().await;
+        let made = groups.iter().find(|group| group.name.contains("exposed"));
+        assert_eq!(made, None, "{when}");
         assert!(
             self.host.plugged().is_empty(),
             "{when}: {:?}",
@@ -344,13 +552,23 @@ pub(crate) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(25)
 }
 
-fn start(wire: &Faulty<Transport>, host: &Arc<Notebook>, journal: &TempDir) -> Kuryr {
+fn start(
+    wire: &Faulty<Transport>,
+    host: &Arc<Notebook>,
+    journal: &TempDir,
+    port_pool: PortPoolSettings,
+) -> Kuryr {
+    let settings = Settings {
+        port_pool,
+        ..settings()
+    };
     let journal = Journal::open(journal.path()).unwrap();
     Kuryr::new(
         Neutron::new(wire.clone()),
         host.clone(),
+        Some(host.clone()),
         journal,
-        settings(),
+        settings,
     )
 }
 
@@ -362,8 +580,11 @@ fn settings() -> Settings {
         default_subnet_pool_v6: "kuryr6".into(),
         subnet_pool_prefix: "kuryrPool".into(),
         interface_prefix: "eth".into(),
+        opens_exposed_ports: true,
+        drivers: Drivers::default(),
         plugging_is_fatal: false,
         plugging_timeout: Duration::from_secs(10),
+        port_pool: PortPoolSettings::default(),
     }
 }
 

@@ -86,7 +86,7 @@ impl Given {
                 address_ipv6: new(|address| address.is_ipv6()).unwrap_or_default(),
                 mac: match self.mac {
                     Some(_) => String::new(),
-                    None => made.mac.to_string(),
+                    None => made.mac.map(|mac| mac.to_string()).unwrap_or_default(),
                 },
             },
         }
@@ -206,7 +206,7 @@ mod tests {
     /// What is told of an interface with both addresses.
     fn told(interface: &Value) -> Value {
         let made = Interface {
-            mac: [0xfa, 0x16, 0x3e, 0, 0, 1].into(),
+            mac: Some([0xfa, 0x16, 0x3e, 0, 0, 1].into()),
             addresses: ADDRESSES.iter().map(|a| a.parse().unwrap()).collect(),
         };
         serde_json::to_value(asked(interface).interface.completed_by(&made)).unwrap()

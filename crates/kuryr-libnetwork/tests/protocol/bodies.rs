@@ -60,6 +60,47 @@ async fn what_the_driver_can_is_told_while_neutron_is_away() {
     assert!(world.wire.log().is_empty());
 }
 
+/// Python defect 24: sandboxes elsewhere, lists that are null, MAC addresses in any case, prefixes
+/// of any length.
+#[tokio::test]
+async fn what_the_python_daemons_schemas_refused_is_taken() {
+    let sandboxes = [
+        "/var/run/docker/netns/0123456789ab",
+        "/run/second/netns/0123456789ab",
+        "/var/run/docker/netns/ingress_sbox",
+        "/run/user/1000/docker/netns/x",
+        "",
+    ];
+    for (number, sandbox) in sandboxes.into_iter().enumerate() {
+        let world = World::new();
+        let range = format!("10.20.0.0/{}", 29 - number);
+        let ask = json!({"AddressSpace": null, "Pool": range, "SubPool": null, "Options": null});
+        let pool = world.ask("/IpamDriver.RequestPool", ask).await;
+        assert_eq!(pool["Pool"], range);
+        let network = crate::outcomes::NETWORK;
+        let ask = json!({
+            "NetworkID": network, "Options": null, "IPv6Data": null,
+            "IPv4Data": [{"AddressSpace": "", "Pool": range, "AuxAddresses": null}],
+        });
+        world.ask("/NetworkDriver.CreateNetwork", ask).await;
+        let ask = json!({"PoolID": pool["PoolID"], "Address": "", "Options": null});
+        let given = world.ask("/IpamDriver.RequestAddress", ask).await;
+        let ask = json!({
+            "NetworkID": network, "EndpointID": "e", "Options": null,
+            "Interface": {
+                "Address": given["Address"], "AddressIPv6": "", "MacAddress": "02:42:AC:1f:00:0A",
+            },
+        });
+        let made = world.ask("/NetworkDriver.CreateEndpoint", ask).await;
+        assert!(made["Interface"].is_object(), "{made}");
+        let ask = json!({
+            "NetworkID": network, "EndpointID": "e", "SandboxKey": sandbox, "Options": null,
+        });
+        let joined = world.ask("/NetworkDriver.Join", ask).await;
+        assert!(joined["InterfaceName"].is_object(), "{sandbox}: {joined}");
+    }
+}
+
 #[tokio::test]
 async fn an_empty_body_is_answered_at_once_and_says_why() {
     let world = World::new();

@@ -8,6 +8,8 @@
 )]
 
 mod bodies;
+mod exposed;
 mod outcomes;
 mod recorded;
 mod world;
+mod zun;

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::world::World;
 
-const NETWORK: &str = "2f0c5f3c5d1f4b7b9d4f9f2b1a7c3e5d2f0c5f3c5d1f4b7b9d4f9f2b1a7c3e5d";
+pub(crate) const NETWORK: &str = "2f0c5f3c5d1f4b7b9d4f9f2b1a7c3e5d2f0c5f3c5d1f4b7b9d4f9f2b1a7c3e5d";
 
 #[tokio::test]
 async fn deleting_what_is_not_there_succeeds() {
@@ -172,49 +172,6 @@ async fn the_nodes_of_a_swarm_learn_the_users_options() {
     assert_eq!(allocated, json!({"Options": {"neutron.net.name": "blue"}}));
 }
 
-/// OpenStack Zun names network and subnet in `-o`, the subnet in `--ipam-opt`, and sends no
-/// gateway where the subnet has none.
-#[tokio::test]
-async fn zuns_network_is_the_neutron_network_that_it_names() {
-    for gateway in [None, Some("10.60.0.254")] {
-        let world = World::new();
-        let (network, subnet) = world.existing("10.60.0.0/24", gateway).await;
-        let options = json!({
-            "neutron.net.uuid": network.id, "neutron.net.shared": "False",
-            "neutron.subnet.uuid": subnet.id,
-        });
-        let ask = json!({
-            "AddressSpace": "", "Pool": "10.60.0.0/24", "SubPool": "", "V6": false,
-            "Options": {"neutron.subnet.uuid": subnet.id, "neutron.net.shared": "False"},
-        });
-        let given = world.ask("/IpamDriver.RequestPool", ask).await;
-        let ask = json!({
-            "PoolID": given["PoolID"], "Address": gateway.unwrap_or(""),
-            "Options": {"RequestAddressType": "com.docker.network.gateway"},
-        });
-        let told = world.ask("/IpamDriver.RequestAddress", ask).await;
-        let want = if gateway.is_some() {
-            "10.60.0.254/24"
-        } else {
-            "0.0.0.0/0"
-        };
-        assert_eq!(told["Address"], want);
-        let data = json!([{"AddressSpace": "", "Pool": "10.60.0.0/24", "Gateway": want}]);
-        let new = json!({
-            "NetworkID": NETWORK, "IPv4Data": data, "IPv6Data": [],
-            "Options": {"com.docker.network.generic": options},
-        });
-        world.ask("/NetworkDriver.CreateNetwork", new).await;
-        assert_eq!(world.all::<Network>().await, std::slice::from_ref(&network));
-        let gone = json!({"PoolID": given["PoolID"]});
-        world.ask("/IpamDriver.ReleasePool", gone).await;
-        let gone = json!({"NetworkID": NETWORK});
-        world.ask("/NetworkDriver.DeleteNetwork", gone).await;
-        assert_eq!(world.all::<Network>().await, [network]);
-        assert_eq!(world.all::<neutron_api::Subnet>().await, [subnet]);
-    }
-}
-
 #[tokio::test]
 async fn a_client_that_hangs_up_cuts_no_verb_in_half() {
     let calls = TaskTracker::new();
@@ -256,7 +213,7 @@ async fn a_client_that_hangs_up_cuts_no_verb_in_half() {
 }
 
 /// A network with a gateway; the pool's identifier.
-async fn network(world: &World) -> Value {
+pub(crate) async fn network(world: &World) -> Value {
     let given = world.ask("/IpamDriver.RequestPool", pool()).await;
     assert_eq!(given["Pool"], "10.20.0.0/24");
     let gateway = json!({

@@ -13,7 +13,9 @@ use kuryr_core::{Journal, Kuryr};
 use kuryr_libnetwork::Settings;
 use kuryr_testkit::faulty::Faulty;
 use kuryr_testkit::notebook::Notebook;
-use neutron_api::{IpVersion, Network, NewNetwork, NewSubnet, Port, Resource, Subnet, SubnetPool};
+use neutron_api::{
+    IpVersion, Network, NewNetwork, NewSubnet, Port, Resource, SecurityGroup, Subnet, SubnetPool,
+};
 use neutron_client::{Failure, Filter, Neutron};
 use neutron_embedded::Embedded;
 use serde_json::Value;
@@ -29,7 +31,8 @@ pub(crate) struct World {
     pub(crate) kuryr: Kuryr,
     /// Between Kuryr and Neutron.
     pub(crate) wire: Faulty<Transport>,
-    neutron: Neutron,
+    /// Past the wire.
+    pub(crate) neutron: Neutron,
     host: Arc<Notebook>,
     _journal: TempDir,
 }
@@ -68,6 +71,7 @@ impl World {
         let kuryr = Kuryr::new(
             Neutron::new(wire.clone()),
             host.clone(),
+            None,
             Journal::open(journal.path()).unwrap(),
             core_settings(),
         );
@@ -143,6 +147,11 @@ impl World {
         assert_eq!(self.all::<Network>().await, []);
         let pools = self.all::<SubnetPool>().await;
         assert!(pools.iter().all(|pool| pool.is_default), "{pools:?}");
+        let groups = self.all::<SecurityGroup>().await;
+        assert!(
+            groups.iter().all(|group| group.name == "default"),
+            "{groups:?}"
+        );
         assert_eq!(self.plugged(), 0);
     }
 
@@ -170,6 +179,9 @@ fn core_settings() -> kuryr_core::Settings {
         default_subnet_pool_v6: "kuryr6".into(),
         subnet_pool_prefix: "kuryrPool".into(),
         interface_prefix: "eth".into(),
+        opens_exposed_ports: true,
+        drivers: kuryr_core::Drivers::default(),
+        port_pool: kuryr_core::PortPoolSettings::default(),
         plugging_is_fatal: false,
         plugging_timeout: Duration::from_secs(10),
     }

@@ -6,6 +6,8 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use pnet_datalink::{Channel, Config, DataLinkSender, NetworkInterface, channel};
 
@@ -13,18 +15,22 @@ use super::{KernelError, veth};
 use crate::{Error, IfName, MacAddress};
 
 /// Says on `interface` that `addresses` are at `mac`; an interface that has been moved away says
-/// nothing.
+/// nothing. `bridge_port` is its other end, if that is a port of a Linux bridge.
 ///
 /// The interface is up for that moment, and answers nobody meanwhile. What is returned ends the
 /// conversation with the kernel when it is dropped, which takes the kernel some milliseconds.
 pub(crate) fn announce(
     interface: &IfName,
+    bridge_port: Option<&IfName>,
     mac: MacAddress,
     addresses: &[IpAddr],
 ) -> Result<Option<Said>, Error> {
     let Some(index) = veth::wake_silently(interface)? else {
         return Ok(None);
     };
+    if let Some(port) = bridge_port {
+        wait_until_heard(port);
+    }
     let said = say(interface, index, mac, addresses).map_err(|source| Error::Kernel {
         action: "announce addresses on",
         interface: interface.clone(),
@@ -37,6 +43,17 @@ pub(crate) fn announce(
         (Err(error), asleep) => Error::join(Err(error), asleep).map(|()| None),
     }
 }
+
+/// A port of a Linux bridge hears only some time after its other end came up: the kernel works off
+/// such news in a queue of its own. An interface that is never heard speaks all the same.
+fn wait_until_heard(port: &IfName) {
+    let last = Instant::now() + PATIENCE;
+    while veth::is_forwarding(port).is_ok_and(|forwards| !forwards) && Instant::now() < last {
+        sleep(Duration::from_millis(1));
+    }
+}
+
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// What was said is said; this is only the socket.
 pub(crate) struct Said(

@@ -3,10 +3,10 @@
 use std::convert::Infallible;
 
 use netlink_packet_core::{
-    NLA_F_NESTED, NetlinkDeserializable, NetlinkHeader, NetlinkPayload, NetlinkSerializable,
-    NlasIterator,
+    NetlinkDeserializable, NetlinkHeader, NetlinkPayload, NetlinkSerializable, NlasIterator,
 };
 
+use super::attribute::{attribute, nested, text};
 use super::{KernelError, Netlink};
 use crate::IfName;
 
@@ -102,23 +102,6 @@ impl From<Generic> for NetlinkPayload<Generic> {
     fn from(message: Generic) -> Self {
         Self::InnerMessage(message)
     }
-}
-
-fn nested(kind: u16, content: &[u8]) -> Vec<u8> {
-    attribute(kind | NLA_F_NESTED, content)
-}
-
-fn text(kind: u16, value: &str) -> Vec<u8> {
-    attribute(kind, &[value.as_bytes(), b"\0"].concat())
-}
-
-/// Length (without the padding), kind, content, padding to four bytes.
-fn attribute(kind: u16, content: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(4 + content.len()).unwrap_or(u16::MAX);
-    let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-    bytes.extend(content);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
 }
 
 // include/uapi/linux/genetlink.h

@@ -5,12 +5,16 @@ use std::fs;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
-    LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind, InfoPortData,
+    InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
 };
 
-use super::{KernelError, Netlink, offload};
-use crate::{Datapath, Error, IfName, Switch, Vif};
+use super::link::{
+    EAFNOSUPPORT, EINVAL, ENODEV, EOPNOTSUPP, by_index, find, flagged, list, named, open, refusal,
+};
+use super::shared::KINDS;
+use super::{KernelError, Netlink, mark, offload};
+use crate::{Attachment, Error, IfName, MacAddress, Vif, needs};
 
 /// What this namespace has of a pair.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,6 +54,17 @@ pub(crate) fn inspect(vif: &Vif) -> Result<Pair, Error> {
     Ok(if right { Pair::Here } else { Pair::Absent })
 }
 
+/// Whether both ends are here and nothing tells that a container has had its end: who may set up
+/// interfaces in a container may leave a program on one (XDP), other names, or a listening mode.
+pub(crate) fn is_as_new(vif: &Vif) -> Result<bool, Error> {
+    if inspect(vif)? != Pair::Here {
+        return Ok(false);
+    }
+    let container = &vif.attachment.container;
+    let far = find(&mut open(container)?, container)?;
+    Ok(far.is_some_and(|far| !far.is_touched && far.alias.is_empty() && far.controller == 0))
+}
+
 /// Makes the pair of `vif` exist, with its host end up and without addresses.
 pub(crate) fn ensure(vif: &Vif) -> Result<Made, Error> {
     let (host, container) = (&vif.attachment.host, &vif.attachment.container);
@@ -59,20 +74,29 @@ pub(crate) fn ensure(vif: &Vif) -> Result<Made, Error> {
         remove(host)?;
         remove(container)?;
         let mut kernel = open(host)?;
-        kernel
-            .ask(create(vif), NLM_F_CREATE | NLM_F_EXCL)
-            .map_err(refusal("create", host))?;
+        create(&mut kernel, (host, container), Some(vif.mac), vif.mtu)?;
         Made::New
     } else {
         Made::Found
     };
-    let ready = offload_of(vif, pair).and_then(|()| bring_up(host));
+    let ready = offload_of(vif, pair).and_then(|()| bring_up(&vif.attachment));
     match (made, ready) {
         (_, Ok(())) => Ok(made),
         (Made::Found, Err(error)) => Err(error),
         (Made::New, Err(error)) => Error::join(Err(error), remove(host)).map(|()| made),
     }
     .inspect(|made| tracing::debug!(%host, %container, ?made, "veth pair"))
+}
+
+/// Whether there is an interface of this name in this namespace.
+pub(crate) fn is_here(interface: &IfName) -> Result<bool, Error> {
+    Ok(find(&mut open(interface)?, interface)?.is_some())
+}
+
+/// Whether the other end of the pair that `host` is an end of is in another namespace.
+pub(crate) fn is_taken(host: &IfName) -> Result<bool, Error> {
+    let link = find(&mut open(host)?, host)?;
+    Ok(link.is_some_and(|link| link.kind != "veth" || link.peer_elsewhere))
 }
 
 /// Deletes the veth pair that `interface` is an end of, wherever the other end is.
@@ -89,19 +113,17 @@ pub(crate) fn remove(interface: &IfName) -> Result<(), Error> {
 }
 
 /// A container end in front of a userspace switch computes its checksums itself: nobody after it
-/// does, and TCP would be dropped. The setting stays with the interface when it moves.
+/// does, and TCP would be dropped. The setting stays with the interface when it moves. Others'
+/// are as the kernel makes them.
 fn offload_of(vif: &Vif, pair: Pair) -> Result<(), Error> {
     let container = &vif.attachment.container;
-    let Switch::OpenVSwitch { datapath, .. } = vif.attachment.switch;
-    match (datapath, pair) {
-        (Datapath::Kernel, _) | (_, Pair::Moved) => Ok(()),
-        (Datapath::Userspace, Pair::Absent | Pair::Here) => {
-            offload::leave_no_checksum_to_the_device(container).map_err(refusal(
-                "switch off transmit checksum offload of",
-                container,
-            ))
-        }
+    if !needs::of(&vif.attachment.switch).own_checksums || pair == Pair::Moved {
+        return Ok(());
     }
+    offload::leave_no_checksum_to_the_device(container).map_err(refusal(
+        "switch off transmit checksum offload of",
+        container,
+    ))
 }
 
 /// Brings up a container end that is still here, so that it can send but has no address and answers
@@ -111,10 +133,12 @@ pub(crate) fn wake_silently(container: &IfName) -> Result<Option<u32>, Error> {
     let Some(link) = find(&mut kernel, container)? else {
         return Ok(None);
     };
-    link.must_be_veth(container)?;
+    if !KINDS.contains(&link.kind.as_str()) {
+        link.must_be_veth(container)?;
+    }
     keep_addresses_off(&mut kernel, container)?;
     let flags = LinkFlags::Up | LinkFlags::Noarp;
-    match kernel.ask(flagged(container, flags, flags), 0) {
+    match kernel.ask(Message::SetLink(flagged(container, flags, flags)), 0) {
         Err(error) if error.is(ENODEV) => Ok(None),
         outcome => outcome
             .map(|_| Some(link.index))
@@ -125,23 +149,107 @@ pub(crate) fn wake_silently(container: &IfName) -> Result<Option<u32>, Error> {
 /// Undoes [`wake_silently`].
 pub(crate) fn put_to_sleep(container: &IfName) -> Result<(), Error> {
     let flags = LinkFlags::Up | LinkFlags::Noarp;
-    let asleep = open(container)?.ask(flagged(container, LinkFlags::empty(), flags), 0);
+    let asleep = open(container)?.ask(
+        Message::SetLink(flagged(container, LinkFlags::empty(), flags)),
+        0,
+    );
     match asleep {
         Err(error) if error.is(ENODEV) => Ok(()),
         outcome => outcome.map(drop).map_err(refusal("take down", container)),
     }
 }
 
-fn bring_up(host: &IfName) -> Result<(), Error> {
+/// Brings up the host end; on a Linux bridge also makes it a port of that. Where nothing else says
+/// whose it is, it does.
+fn bring_up(attachment: &Attachment) -> Result<(), Error> {
+    let host = &attachment.host;
     let mut kernel = open(host)?;
     keep_addresses_off(&mut kernel, host)?;
+    let mut change = flagged(host, LinkFlags::Up, LinkFlags::Up);
+    if let Some(bridge) = attachment.switch.joined() {
+        let found = find(&mut kernel, bridge)?;
+        let index = found.map(|link| link.index);
+        let index = index.ok_or_else(|| Error::NoLinuxBridge {
+            bridge: bridge.clone(),
+            interface: host.clone(),
+        })?;
+        change.attributes.push(LinkAttribute::Controller(index));
+    }
+    let mark = mark::write(attachment);
+    change.attributes.extend(mark.map(LinkAttribute::IfAlias));
     kernel
-        .ask(flagged(host, LinkFlags::Up, LinkFlags::Up), 0)
+        .ask(Message::SetLink(change), 0)
         .map(drop)
         .map_err(refusal("bring up", host))
 }
 
-fn keep_addresses_off(kernel: &mut Netlink, interface: &IfName) -> Result<(), Error> {
+/// Says whether a bridge may send a frame back to the port that it came from.
+pub(crate) fn set_hairpin(host: &IfName, allowed: bool) -> Result<(), Error> {
+    let mut kernel = open(host)?;
+    let Some(link) = find(&mut kernel, host)? else {
+        return Ok(());
+    };
+    let mut change = by_index(link.index);
+    change.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(
+            allowed,
+        )])),
+    ]));
+    // The kernel heeds what is said of a bridge's port in this message only, not in SetLink.
+    match kernel.ask(Message::NewLink(change), 0) {
+        Err(error) if error.is(ENODEV) => Ok(()),
+        outcome => outcome
+            .map(drop)
+            .map_err(refusal("let frames return by", host)),
+    }
+}
+
+/// Whether the host end is a port of a bridge that forwards what comes in there.
+pub(crate) fn is_forwarding(host: &IfName) -> Result<bool, Error> {
+    let link = find(&mut open(host)?, host)?;
+    Ok(link.is_some_and(|link| link.forwards))
+}
+
+/// Whether the host end is a port of a bridge.
+///
+/// # Errors
+/// [`Error::NotPlugged`] if there is no such pair.
+pub(crate) fn is_bridge_port(host: &IfName) -> Result<bool, Error> {
+    let link = find(&mut open(host)?, host)?;
+    let link = link.ok_or_else(|| Error::NotPlugged {
+        interface: host.clone(),
+    })?;
+    Ok(link.controller != 0)
+}
+
+/// What is plugged for `owner`, or for everybody, by the marks of the host ends.
+pub(crate) fn attachments(owner: Option<&str>) -> Result<Vec<Attachment>, KernelError> {
+    let mut kernel = Netlink::route()?;
+    let mut pairs = list(&mut kernel, InfoKind::Veth)?;
+    pairs.retain(|link| mark::read(&link.alias).is_some());
+    if pairs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bridges = list(&mut kernel, InfoKind::Bridge)?;
+    let ours = pairs.iter().filter_map(|link| {
+        let mark = mark::read(&link.alias)?;
+        if owner.is_some_and(|owner| owner != mark.owner) {
+            return None;
+        }
+        // The bridge may have been deleted; the pair is ours all the same.
+        let joined = bridges
+            .iter()
+            .find(|bridge| bridge.index == link.controller);
+        let joined = joined.map_or("none", |bridge| &bridge.name);
+        let attachment = mark.attachment(joined.parse().ok()?)?;
+        let host = link.name.parse().ok()?;
+        Some(Attachment { host, ..attachment })
+    });
+    Ok(ours.collect())
+}
+
+pub(super) fn keep_addresses_off(kernel: &mut Netlink, interface: &IfName) -> Result<(), Error> {
     match kernel.ask(without_addresses(interface), 0) {
         // IPv6 is off, altogether or by an MTU under 1280: no addresses either.
         Err(error)
@@ -167,20 +275,28 @@ fn refuse_router_advertisements(interface: &IfName) {
     }
 }
 
+/// Makes a pair, whose second end has the address.
+///
 /// One message for both ends: there is no moment at which a half-made pair can be seen. The peer
 /// must not be up in it (the kernel answers ENOTCONN).
-fn create(vif: &Vif) -> Message {
-    let mut peer = named(&vif.attachment.container);
-    peer.attributes
-        .push(LinkAttribute::Address(vif.mac.octets().to_vec()));
-    peer.attributes.push(LinkAttribute::Mtu(vif.mtu));
-    let mut link = named(&vif.attachment.host);
-    link.attributes.push(LinkAttribute::Mtu(vif.mtu));
+pub(super) fn create(
+    kernel: &mut Netlink,
+    (near, far): (&IfName, &IfName),
+    mac: Option<MacAddress>,
+    mtu: u32,
+) -> Result<(), Error> {
+    let mut peer = named(far);
+    let address = mac.map(|mac| LinkAttribute::Address(mac.octets().to_vec()));
+    peer.attributes.extend(address);
+    peer.attributes.push(LinkAttribute::Mtu(mtu));
+    let mut link = named(near);
+    link.attributes.push(LinkAttribute::Mtu(mtu));
     link.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Veth),
         LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
     ]));
-    Message::NewLink(link)
+    let made = kernel.ask(Message::NewLink(link), NLM_F_CREATE | NLM_F_EXCL);
+    made.map(drop).map_err(refusal("create", near))
 }
 
 /// The kernel heeds this in a change only, not in the creation; and it must come before `up`.
@@ -193,109 +309,3 @@ fn without_addresses(interface: &IfName) -> Message {
         )]));
     Message::SetLink(link)
 }
-
-fn flagged(interface: &IfName, flags: LinkFlags, changed: LinkFlags) -> Message {
-    let mut link = named(interface);
-    link.header.flags = flags;
-    link.header.change_mask = changed;
-    Message::SetLink(link)
-}
-
-fn named(interface: &IfName) -> LinkMessage {
-    let mut link = LinkMessage::default();
-    link.attributes
-        .push(LinkAttribute::IfName(interface.to_string()));
-    link
-}
-
-fn by_index(index: u32) -> LinkMessage {
-    let mut link = LinkMessage::default();
-    link.header.index = index;
-    link
-}
-
-/// What we need to know of an interface.
-#[derive(Debug, Default)]
-struct Link {
-    index: u32,
-    kind: String,
-    mac: [u8; 6],
-    mtu: u32,
-    /// The index of the other end, in the other end's namespace.
-    peer: u32,
-    peer_elsewhere: bool,
-}
-
-impl Link {
-    fn must_be_veth(&self, interface: &IfName) -> Result<(), Error> {
-        if self.kind == "veth" {
-            return Ok(());
-        }
-        Err(Error::NameTaken {
-            interface: interface.clone(),
-            kind: match self.kind.as_str() {
-                "" => "a device".to_owned(),
-                kind => format!("of kind {kind}"),
-            },
-        })
-    }
-}
-
-fn find(kernel: &mut Netlink, interface: &IfName) -> Result<Option<Link>, Error> {
-    match kernel.ask(Message::GetLink(named(interface)), 0) {
-        Err(error) if error.is(ENODEV) => Ok(None),
-        Err(error) => Err(refusal("look up", interface)(error)),
-        Ok(said) => Ok(said.into_iter().find_map(|message| {
-            let Message::NewLink(link) = message else {
-                return None;
-            };
-            Some(read(link))
-        })),
-    }
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "an interface has seventy attributes; these are the ones that identify a pair"
-)]
-fn read(message: LinkMessage) -> Link {
-    let mut link = Link {
-        index: message.header.index,
-        ..Link::default()
-    };
-    for attribute in message.attributes {
-        match attribute {
-            LinkAttribute::Address(bytes) => link.mac = bytes.try_into().unwrap_or_default(),
-            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
-            LinkAttribute::Link(peer) => link.peer = peer,
-            LinkAttribute::LinkNetNsId(_) => link.peer_elsewhere = true,
-            LinkAttribute::LinkInfo(infos) => {
-                for info in infos {
-                    if let LinkInfo::Kind(kind) = info {
-                        link.kind = kind.to_string();
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    link
-}
-
-fn open(interface: &IfName) -> Result<Netlink, Error> {
-    Netlink::route().map_err(refusal("open a netlink socket for", interface))
-}
-
-fn refusal(action: &'static str, interface: &IfName) -> impl FnOnce(KernelError) -> Error {
-    let interface = interface.clone();
-    move |source| Error::Kernel {
-        action,
-        interface,
-        source,
-    }
-}
-
-const EINVAL: i32 = 22;
-const ENODEV: i32 = 19;
-const EOPNOTSUPP: i32 = 95;
-const EAFNOSUPPORT: i32 = 97;

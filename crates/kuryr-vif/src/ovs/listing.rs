@@ -4,9 +4,9 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::Ovs;
-use super::rows::{self, INTERFACE, OWNER};
+use super::rows::{self, ENDPOINT, INTERFACE, OWNER};
 use crate::ovsdb::{Row, select};
-use crate::{Attachment, Datapath, Error, Switch};
+use crate::{Attachment, Datapath, Error, Filter, IfName, Switch};
 
 impl Ovs {
     /// Our attachments for `owner`, or for everybody.
@@ -16,7 +16,7 @@ impl Ovs {
         deadline: Instant,
     ) -> Result<Vec<Attachment>, Error> {
         let marks = [("owner", OWNER)];
-        let condition = rows::marked(marks.into_iter().chain(owner.map(|id| ("vm-uuid", id))));
+        let condition = rows::marked(marks.into_iter().chain(owner.map(|id| (ENDPOINT, id))));
         // In one transaction, so that the three fit each other.
         let asks = [
             select("Interface", &condition, INTERFACE),
@@ -49,16 +49,28 @@ fn having<'a>(rows: &'a [Row], column: &str, member: &Row) -> Option<&'a Row> {
 /// Nothing for a row that is marked as ours and lacks what we always write.
 fn attachment(interface: &Row, bridge: &Row) -> Option<Attachment> {
     let marks = interface.map("external_ids");
-    let switch = Switch::OpenVSwitch {
-        bridge: bridge.text("name").to_owned(),
-        datapath: match bridge.text("datapath_type") {
-            "netdev" => Datapath::Userspace,
-            _ => Datapath::Kernel,
-        },
+    let port = *marks.get("iface-id")?;
+    let datapath = match bridge.text("datapath_type") {
+        "netdev" => Datapath::Userspace,
+        _ => Datapath::Kernel,
     };
-    let made = Attachment::of_port(marks.get("iface-id")?, marks.get("vm-uuid")?, switch).ok()?;
-    Some(Attachment {
-        host: interface.text("name").parse().ok()?,
-        ..made
+    let bridge = bridge.text("name").to_owned();
+    let filter = Filter::of_port(port).ok()?;
+    let name: IfName = interface.text("name").parse().ok()?;
+    let hybrid = name == filter.far;
+    let switch = if hybrid {
+        Switch::Hybrid {
+            bridge,
+            datapath,
+            filter,
+        }
+    } else {
+        Switch::OpenVSwitch { bridge, datapath }
+    };
+    let made = Attachment::of_port(port, marks.get(ENDPOINT)?, switch).ok()?;
+    Some(if hybrid {
+        made
+    } else {
+        Attachment { host: name, ..made }
     })
 }

@@ -3,10 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::ovsdb::{Row, map, select, uuid};
-use crate::{Attachment, Switch, Vif};
+use crate::{Attachment, Vif};
 
 /// The mark of a row that is ours (`external_ids:owner`).
 pub(super) const OWNER: &str = "kuryr";
+/// The mark of whom it is plugged for.
+pub(super) const ENDPOINT: &str = "vm-uuid";
 pub(super) const INTERFACE: &[&str] = &["_uuid", "name", "external_ids", "error"];
 
 /// Asks for the bridge, the interfaces of the same name, those of the same id, and the versions.
@@ -25,7 +27,7 @@ pub(super) fn ground(attachment: &Attachment) -> [Value; 4] {
 
 /// Adds the interface of `vif` to `bridge`, if both are still as they were seen.
 pub(super) fn add(vif: &Vif, bridge: &Row) -> Vec<Value> {
-    let name = vif.attachment.host.as_str();
+    let name = vif.attachment.in_ovs().as_str();
     let mac = vif.mac.to_string();
     let mut operations = vec![
         json!({
@@ -97,13 +99,39 @@ pub(super) fn bridge_with(bridge: &Row, ports: &[Value]) -> Vec<Value> {
         .collect()
 }
 
-/// Whether `row` is marked as the interface of `vif`.
+/// Whether `row` is marked as the interface of `vif`, for whomever it is plugged.
 pub(super) fn bears_marks(row: &Row, vif: &Vif) -> bool {
     let has = row.map("external_ids");
-    marks(vif, &vif.mac.to_string()).iter().all(|(key, value)| {
+    let mac = vif.mac.to_string();
+    let mut marks = marks(vif, &mac).into_iter();
+    marks.all(|(key, value)| {
         has.get(key)
-            .is_some_and(|text| text.eq_ignore_ascii_case(value))
+            .is_some_and(|text| key == ENDPOINT || text.eq_ignore_ascii_case(value))
     })
+}
+
+/// Whether `row` says that it is plugged for whom `vif` is.
+pub(super) fn bears_owner(row: &Row, vif: &Vif) -> bool {
+    row.map("external_ids").get(ENDPOINT) == Some(&vif.attachment.owner.as_str())
+}
+
+/// Makes `row` say so. Inserting alone would leave what a map has.
+pub(super) fn hand_over(row: &Row, vif: &Vif) -> Vec<Value> {
+    let owner = vif.attachment.owner.as_str();
+    vec![
+        json!({
+            "op": "mutate", "table": "Interface",
+            "where": [["_uuid", "==", uuid(row.id())]],
+            "mutations": [
+                ["external_ids", "delete", ["set", [ENDPOINT]]],
+                ["external_ids", "insert", map([(ENDPOINT, owner)])],
+            ],
+        }),
+        json!({
+            "op": "comment",
+            "comment": format!("kuryr: {} is for {owner}", vif.attachment.host),
+        }),
+    ]
 }
 
 /// What switches' controllers know the interface by; nova's and Python Kuryr's set.
@@ -111,14 +139,14 @@ fn marks<'a>(vif: &'a Vif, mac: &'a str) -> [(&'static str, &'a str); 5] {
     [
         ("attached-mac", mac),
         ("iface-id", &vif.attachment.interface_id),
-        ("vm-uuid", &vif.attachment.owner),
+        (ENDPOINT, &vif.attachment.owner),
         ("iface-status", "active"),
         ("owner", OWNER),
     ]
 }
 
 pub(super) fn same_name(attachment: &Attachment) -> Value {
-    json!([["name", "==", attachment.host.as_str()]])
+    json!([["name", "==", attachment.in_ovs().as_str()]])
 }
 
 pub(super) fn same_id(attachment: &Attachment) -> Value {
@@ -131,8 +159,7 @@ pub(super) fn marked<'a>(marks: impl IntoIterator<Item = (&'a str, &'a str)>) ->
 }
 
 pub(super) fn bridge(attachment: &Attachment) -> &str {
-    let Switch::OpenVSwitch { bridge, .. } = &attachment.switch;
-    bridge
+    attachment.switch.bridge()
 }
 
 /// Tells ovs-vswitchd that there is something to do, and asks for the version that results.

@@ -203,20 +203,20 @@ fn two(answers: &[Value]) -> [Vec<Row>; 2] {
 
 fn not_plugged(attachment: &Attachment) -> Error {
     Error::NotPlugged {
-        interface: attachment.host.clone(),
+        interface: attachment.in_ovs().clone(),
     }
 }
 
 fn not_realised(attachment: &Attachment) -> Error {
     Error::NotRealised {
-        interface: attachment.host.clone(),
+        interface: attachment.in_ovs().clone(),
         bridge: rows::bridge(attachment).to_owned(),
     }
 }
 
 fn rejected(attachment: &Attachment, reason: &str) -> Error {
     Error::Rejected {
-        interface: attachment.host.clone(),
+        interface: attachment.in_ovs().clone(),
         bridge: rows::bridge(attachment).to_owned(),
         reason: match reason {
             "" => "it gave no reason".to_owned(),

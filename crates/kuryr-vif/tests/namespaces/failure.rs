@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kuryr_testkit::ovs::Ovs;
 use kuryr_testkit::{netns_test, run};
-use kuryr_vif::{Error, Instant, Plug, Switch};
+use kuryr_vif::{Datapath, Error, Instant, Plug, Switch};
 
 use super::host::*;
 
@@ -12,8 +12,10 @@ netns_test! {
     async fn a_missing_bridge_is_named() {
         let _ovs = Ovs::start();
         let mut vif = vif(1);
-        let Switch::OpenVSwitch { bridge, .. } = &mut vif.attachment.switch;
-        *bridge = "br-none".into();
+        vif.attachment.switch = Switch::OpenVSwitch {
+            bridge: "br-none".into(),
+            datapath: Datapath::Userspace,
+        };
         let error = host().plug(&vif, within(10)).await.unwrap_err();
         let said = chain(&error);
         assert!(said.contains("br-none") && said.contains("/run/openvswitch/db.sock"), "{said}");

@@ -103,7 +103,7 @@ async fn container(host: &Host, vif: &Vif) -> Container {
 }
 
 /// How many bytes `client` gets of a million that `server` sends over TCP, within ten seconds.
-fn download(client: &Container, server: &Container, address: &str) -> usize {
+pub(super) fn download(client: &Container, server: &Container, address: &str) -> usize {
     let serving = server
         .command("busybox")
         .args([

@@ -9,6 +9,13 @@ pub(crate) fn host() -> Host {
     Host::new(HostSettings::default())
 }
 
+pub(crate) fn host_without_ovs() -> Host {
+    Host::new(HostSettings {
+        ovsdb: None,
+        ..HostSettings::default()
+    })
+}
+
 /// The `number`th interface, on br-int; in front of a switch in userspace as our tests' is.
 pub(crate) fn vif(number: u8) -> Vif {
     let port = format!("{number:08x}-4e5f-6071-8293-a4b5c6d7e8f9");

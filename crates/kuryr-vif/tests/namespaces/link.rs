@@ -21,6 +21,24 @@ netns_test! {
 }
 
 netns_test! {
+    async fn an_interface_is_taken_from_when_a_container_has_it_until_the_container_ends() {
+        let _ovs = Ovs::start();
+        let (host, vif) = (host(), vif(1));
+        let taken = async || host.is_taken(&vif.attachment).await.unwrap();
+        assert!(!taken().await, "there is none");
+        plug(&host, &vif).await;
+        assert!(!taken().await, "it waits");
+        Container::new("c1").take(vif.attachment.container.as_str(), "10.0.0.1/24");
+        assert!(taken().await);
+        run("ip", "netns del c1");
+        let last = within(5);
+        while taken().await {
+            assert!(kuryr_vif::Instant::now() < last, "the kernel ends namespaces soon");
+        }
+    }
+}
+
+netns_test! {
     async fn both_ends_have_the_mtu_and_the_container_end_the_mac() {
         let _ovs = Ovs::start();
         let (host, vif) = (host(), vif(1));

@@ -1,5 +1,6 @@
 //! Open vSwitch's rows.
 
+use kuryr_testkit::netns::Container;
 use kuryr_testkit::netns_test;
 use kuryr_testkit::ovs::Ovs;
 use kuryr_vif::Plug;
@@ -35,6 +36,64 @@ netns_test! {
         plug(&host(), &vif).await;
         assert_eq!(ovs.vsctl("list-ports br-old"), "");
         assert_eq!(ovs.vsctl("list-ports br-int"), name.as_str());
+    }
+}
+
+netns_test! {
+    async fn an_interface_changes_its_owner_and_nothing_else() {
+        let ovs = Ovs::start();
+        let (host, vif) = (host(), vif(1));
+        plug(&host, &vif).await;
+        let name = &vif.attachment.host;
+        ovs.vsctl(&format!("set interface {name} external_ids:ovn-installed=true"));
+        let row = || ovs.vsctl(&format!("get interface {name} _uuid ofport external_ids:ovn-installed"));
+        let before = row();
+        let mut theirs = vif.clone();
+        theirs.attachment.owner = "endpoint-2".into();
+        plug(&host, &theirs).await;
+        assert_eq!(row(), before);
+        assert_eq!(host.attachments("endpoint-1").await.unwrap(), []);
+        assert_eq!(host.attachments("endpoint-2").await.unwrap(), [theirs.attachment]);
+    }
+}
+
+netns_test! {
+    async fn an_interface_is_taken_back_if_nobody_can_tell_that_it_was_used() {
+        let ovs = Ovs::start();
+        let (host, vif) = (host(), vif(1));
+        plug(&host, &vif).await;
+        let row = || ovs.vsctl(&format!("get interface {} _uuid", vif.attachment.host));
+        let before = row();
+        let inside = Container::new("c1");
+        let end = vif.attachment.container.as_str();
+        let come_back = |change: &str| {
+            inside.take(end, "10.0.0.1/24");
+            inside.run("ip", change);
+            inside.run("ip", "link set eth0 down");
+            inside.run("ip", &format!("link set eth0 name {end}"));
+            inside.run("ip", &format!("link set {end} netns 1"));
+        };
+        let mut theirs = vif.clone();
+        theirs.attachment.owner = "endpoint-2".into();
+        come_back("addr show");
+        assert!(host.take_back(&theirs, within(10)).await.unwrap());
+        assert_eq!(row(), before);
+        assert_eq!(host.attachments("endpoint-2").await.unwrap().len(), 1);
+        assert!(!kuryr_testkit::run("ip", &format!("addr show {end}")).contains("10.0.0.1"));
+        for change in [
+            "link set eth0 address 02:00:00:00:00:01",
+            "link set eth0 mtu 1000",
+            "link property add dev eth0 altname other",
+            "link set eth0 promisc on",
+            "link set eth0 alias mine",
+        ] {
+            unplug(&host, &vif).await;
+            plug(&host, &vif).await;
+            come_back(change);
+            assert!(!host.take_back(&theirs, within(10)).await.unwrap(), "{change}");
+        }
+        inside.take(end, "10.0.0.1/24");
+        assert!(!host.take_back(&theirs, within(10)).await.unwrap(), "in a container");
     }
 }
 

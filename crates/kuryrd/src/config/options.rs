@@ -104,7 +104,8 @@ declare! {
     HOST = ["DEFAULT"] "host" Text;
     /// The folder of the journal.
     STATE_PATH = ["DEFAULT"] "state_path" Text = "/var/lib/kuryr";
-    /// How a port is attached when nothing says otherwise: veth, nested, vlan or sriov.
+    /// How a port is attached: veth, on this host's switch, or nested, by the port of the guest that
+    /// this host is. default_driver must go with it.
     DEFAULT_PORT_DRIVER = ["DEFAULT"] "default_port_driver" Text = "veth";
     /// The ways in which a port may be attached.
     ENABLED_PORT_DRIVERS = ["DEFAULT"] "enabled_port_drivers" List = "veth";
@@ -147,13 +148,15 @@ declare! {
 
     /// What interfaces are called inside a container, before their number.
     VETH_DST_PREFIX = ["binding"] "veth_dst_prefix" Text = "eth";
-    /// How an interface is made when nothing says otherwise: veth, macvlan, ipvlan, vlan or hw_veb.
+    /// How an interface is made where a network does not say otherwise: veth, or, with the port driver
+    /// nested, macvlan or ipvlan.
     DEFAULT_DRIVER = ["binding"] "default_driver" Text = "veth", formerly "driver";
-    /// The ways in which an interface may be made.
+    /// The ways in which an interface may be made, and which a network may ask for (kuryr.driver).
     ENABLED_DRIVERS = ["binding"] "enabled_drivers" List = "veth";
-    /// The interface of this host under which macvlan, ipvlan and vlan interfaces are made.
+    /// The interface of this host that macvlan, ipvlan and vlan share; without it, the one whose MAC
+    /// address Neutron has on the container's network, or on a port that carries a trunk.
     LINK_IFACE = ["binding"] "link_iface" Text;
-    /// Where Open vSwitch's database is: unix:PATH or a path.
+    /// Where Open vSwitch's database is: unix:PATH or a path, or nothing where there is no Open vSwitch.
     OVSDB_CONNECTION = ["binding"] "ovsdb_connection" Text = "unix:/run/openvswitch/db.sock";
 
     /// Whether the subnets that are created have DHCP.
@@ -242,6 +245,32 @@ declare! {
     COLLECT_TIMING = ["neutron"] "collect_timing" Ignored;
     /// Of keystoneauth.
     SPLIT_LOGGERS = ["neutron"] "split_loggers" Ignored;
+
+    /// Whether ports are made, bound and plugged before a container asks for one, on networks that are
+    /// in use on this host. `-o kuryr.pool=off` does without on one network.
+    PORT_POOL = ["port_pool"] "enabled" Flag = "false";
+    /// How many such ports a network has at least.
+    PORT_POOL_MIN = ["port_pool"] "min" Integer = "2";
+    /// How many it has at most, and never more than an eighth of its subnet's addresses. In between,
+    /// as many as containers were started within a few seconds lately.
+    PORT_POOL_MAX = ["port_pool"] "max" Integer = "64";
+    /// How many are made in one request.
+    PORT_POOL_BATCH = ["port_pool"] "batch" Integer = "10";
+    /// After how many seconds without as many starts half of them are given back.
+    PORT_POOL_IDLE = ["port_pool"] "idle_time" Number = "600";
+
+    /// Whether to use a Neutron of this program's own, for this host alone, in place of a cloud's.
+    STANDALONE = ["standalone"] "enabled" Flag = "false";
+    /// The file that this Neutron keeps everything in.
+    DATABASE = ["standalone"] "database" Text = "$state_path/neutron.db";
+    /// Where this Neutron's API listens, as ADDRESS:PORT of the loopback interface; empty is nowhere.
+    NEUTRON_LISTEN = ["standalone"] "neutron_listen" Text;
+    /// What IPv4 networks without --subnet get their ranges from; read when the database is made.
+    /// Without it, a range is chosen that is free on this host.
+    POOL_PREFIX_V4 = ["standalone"] "subnetpool_v4_prefix" Text;
+    /// What IPv6 networks without --subnet get their ranges from; read when the database is made.
+    /// Without it, a random unique local range (RFC 4193) is made up.
+    POOL_PREFIX_V6 = ["standalone"] "subnetpool_v6_prefix" Text;
 }
 
 #[cfg(test)]

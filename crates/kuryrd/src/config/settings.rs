@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kuryr_core::{Driver, PortPoolSettings};
+
 use super::credentials;
-use super::options as opt;
+use super::drivers::{self, Drivers};
+use super::options::{self as opt, Declared};
 use super::sources::Sources;
+use super::standalone::{self, Standalone};
 use super::value::{Choice, Setting, choices};
 use crate::listen::Address;
 
@@ -22,8 +26,12 @@ pub(crate) struct Settings {
     pub(crate) binding: Binding,
     /// What Kuryr does with Neutron.
     pub(crate) neutron: Neutron,
-    /// How to reach Neutron; `None` if no `auth_type` is given.
+    /// How many ports are made before they are needed.
+    pub(crate) port_pool: PortPoolSettings,
+    /// How to reach Neutron; `None` if no `auth_type` is given, or with `standalone`.
     pub(crate) session: Option<keystone::Settings>,
+    /// The Neutron of our own; `None` if somebody else's is used.
+    pub(crate) standalone: Option<Standalone>,
     /// The name that Neutron's agent here goes by; `None` is the machine's host name.
     pub(crate) host: Option<String>,
     /// The folder of the journal.
@@ -72,8 +80,12 @@ pub(crate) struct Docker {
 pub(crate) struct Binding {
     /// What interfaces are called inside a container, before their number.
     pub(crate) veth_dst_prefix: String,
-    /// The socket of Open vSwitch's database.
-    pub(crate) ovsdb: PathBuf,
+    /// The socket of Open vSwitch's database; `None` where there is no Open vSwitch.
+    pub(crate) ovsdb: Option<PathBuf>,
+    /// The folder of programs that bind what is not built in.
+    pub(crate) programs: PathBuf,
+    /// The ways in which ports are plugged.
+    pub(crate) drivers: Drivers,
 }
 
 /// What Kuryr does with Neutron.
@@ -89,6 +101,8 @@ pub(crate) struct Neutron {
     pub(crate) subnetpool_name_prefix: String,
     /// Whether an endpoint fails whose port does not become active in time.
     pub(crate) vif_plugging_is_fatal: bool,
+    /// Whether exposed ports get security groups.
+    pub(crate) opens_exposed_ports: bool,
     /// How long to wait for that; `None` does not wait.
     pub(crate) vif_plugging_timeout: Option<Duration>,
 }
@@ -113,36 +127,6 @@ choices! {
         Local = "local",
         /// A swarm.
         Global = "global",
-    }
-}
-
-choices! {
-    /// How an interface is made.
-    BindingDriver {
-        /// A pair, one end of which goes into the container.
-        Veth = "veth",
-        /// A second MAC address on an interface of the host.
-        Macvlan = "macvlan",
-        /// A second IP address on an interface of the host.
-        Ipvlan = "ipvlan",
-        /// A tagged interface on an interface of the host.
-        Vlan = "vlan",
-        /// A virtual function behind a hardware switch.
-        HwVeb = "hw_veb",
-    }
-}
-
-choices! {
-    /// How a port is attached.
-    PortDriver {
-        /// On this host's switch.
-        Veth = "veth",
-        /// Through the port of the virtual machine that this is.
-        Nested = "nested",
-        /// As a subport of that port's trunk.
-        Vlan = "vlan",
-        /// As a virtual function.
-        Sriov = "sriov",
     }
 }
 
@@ -188,36 +172,26 @@ impl Default for Address {
     }
 }
 
-/// A driver by name, or by its Python module, whose last part is the name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Driver<T>(T);
-
-impl<T: Choice + Default> Setting for Driver<T> {
-    fn parse(text: &str) -> Result<Self, String> {
-        let name = text.rsplit_once('.').map_or(text, |(_, name)| name);
-        T::choose(name).map(Self)
-    }
-}
-
-impl<T: Choice + Default> Setting for Vec<Driver<T>> {
-    fn parse(text: &str) -> Result<Self, String> {
-        let names = Vec::<String>::parse(text)?;
-        names.iter().map(|name| Driver::parse(name)).collect()
-    }
-}
-
 /// Reads every option, noting mistakes; what is returned is good only if there are none.
 pub(crate) fn read(sources: &mut Sources) -> Settings {
-    not_there_yet(sources);
+    let session = credentials::read(sources);
+    let standalone = standalone::read(sources);
+    let binding = binding(sources);
+    if standalone.is_some() && binding.drivers.enabled != [Driver::Veth] {
+        let wrong = "a Neutron of the program's own has no guests' ports; valid is veth";
+        sources.mistake(&opt::ENABLED_PORT_DRIVERS, wrong);
+    }
     Settings {
         listen: listen(sources),
         admin: sources
             .read::<Option<AdminAddress>>(&opt::ADMIN_URI)
             .map(|admin| admin.0),
         docker: docker(sources),
-        binding: binding(sources),
+        binding,
         neutron: neutron(sources),
-        session: credentials::read(sources),
+        port_pool: port_pool(sources),
+        session: session.filter(|_| standalone.is_none()),
+        standalone,
         host: sources.read(&opt::HOST),
         state_path: sources.read(&opt::STATE_PATH),
         logs: logs(sources),
@@ -296,8 +270,10 @@ fn docker(sources: &mut Sources) -> Docker {
 fn binding(sources: &mut Sources) -> Binding {
     let ovsdb: String = sources.read(&opt::OVSDB_CONNECTION);
     let ovsdb = ovsdb.strip_prefix("unix:").unwrap_or(&ovsdb).to_owned();
-    if !ovsdb.starts_with('/') {
-        let wrong = format!("`{ovsdb}` is not valid; valid are unix:/PATH and /PATH");
+    if !ovsdb.is_empty() && !ovsdb.starts_with('/') {
+        let wrong = format!(
+            "`{ovsdb}` is not valid; valid are unix:/PATH, /PATH, and nothing where there is no Open vSwitch"
+        );
         sources.mistake(&opt::OVSDB_CONNECTION, wrong);
     }
     let veth_dst_prefix: String = sources.read(&opt::VETH_DST_PREFIX);
@@ -307,53 +283,9 @@ fn binding(sources: &mut Sources) -> Binding {
     }
     Binding {
         veth_dst_prefix,
-        ovsdb: PathBuf::from(ovsdb),
-    }
-}
-
-/// Checks what is configured for what is not there yet, and warns where that would change
-/// something.
-fn not_there_yet(sources: &mut Sources) {
-    const ONLY_VETH: &str = "this version does only veth into Open vSwitch";
-    const NO_GROUPS: &str = "this version makes no security groups for exposed ports";
-    let opens_ports: bool = sources.read(&opt::PROCESS_EXTERNAL_CONNECTIVITY);
-    let port_driver: Driver<PortDriver> = sources.read(&opt::DEFAULT_PORT_DRIVER);
-    let port_drivers: Vec<Driver<PortDriver>> = sources.read(&opt::ENABLED_PORT_DRIVERS);
-    let _programs: PathBuf = sources.read(&opt::BINDIR);
-    let driver: Driver<BindingDriver> = sources.read(&opt::DEFAULT_DRIVER);
-    let drivers: Vec<Driver<BindingDriver>> = sources.read(&opt::ENABLED_DRIVERS);
-    let parent: Option<String> = sources.read(&opt::LINK_IFACE);
-    for (option, differs, instead) in [
-        (&opt::PROCESS_EXTERNAL_CONNECTIVITY, opens_ports, NO_GROUPS),
-        (
-            &opt::DEFAULT_PORT_DRIVER,
-            port_driver.0 != PortDriver::Veth,
-            ONLY_VETH,
-        ),
-        (
-            &opt::ENABLED_PORT_DRIVERS,
-            port_drivers.iter().any(|d| d.0 != PortDriver::Veth),
-            ONLY_VETH,
-        ),
-        (&opt::BINDIR, true, ONLY_VETH),
-        (
-            &opt::DEFAULT_DRIVER,
-            driver.0 != BindingDriver::Veth,
-            ONLY_VETH,
-        ),
-        (
-            &opt::ENABLED_DRIVERS,
-            drivers.iter().any(|d| d.0 != BindingDriver::Veth),
-            ONLY_VETH,
-        ),
-        (&opt::LINK_IFACE, parent.is_some(), ONLY_VETH),
-    ] {
-        if differs && sources.is_set(option) {
-            sources.warnings.insert(format!(
-                "[{}] {} has no effect: {instead}",
-                option.group, option.name
-            ));
-        }
+        ovsdb: (!ovsdb.is_empty()).then(|| PathBuf::from(ovsdb)),
+        programs: sources.read(&opt::BINDIR),
+        drivers: drivers::read(sources),
     }
 }
 
@@ -370,7 +302,43 @@ fn neutron(sources: &mut Sources) -> Neutron {
         default_subnetpool_v6: sources.read(&opt::DEFAULT_SUBNETPOOL_V6),
         subnetpool_name_prefix: sources.read(&opt::SUBNETPOOL_NAME_PREFIX),
         vif_plugging_is_fatal: sources.read(&opt::VIF_PLUGGING_IS_FATAL),
+        opens_exposed_ports: sources.read(&opt::PROCESS_EXTERNAL_CONNECTIVITY),
         vif_plugging_timeout: (timeout > 0).then(|| Duration::from_secs(timeout)),
+    }
+}
+
+fn port_pool(sources: &mut Sources) -> PortPoolSettings {
+    let min = count(sources, &opt::PORT_POOL_MIN, 0);
+    let max = count(sources, &opt::PORT_POOL_MAX, 0);
+    if min > max {
+        let wrong = format!("`{min}` is more than max, which is {max}");
+        sources.mistake(&opt::PORT_POOL_MIN, wrong);
+    }
+    let idle: Duration = sources.read(&opt::PORT_POOL_IDLE);
+    if idle < Duration::from_secs(1) {
+        let wrong = "is not valid; valid are 1 and more".to_owned();
+        sources.mistake(&opt::PORT_POOL_IDLE, wrong);
+    }
+    PortPoolSettings {
+        enabled: sources.read(&opt::PORT_POOL),
+        min,
+        max,
+        batch: count(sources, &opt::PORT_POOL_BATCH, 1),
+        idle,
+    }
+}
+
+/// A number of ports, of at least `least`.
+fn count(sources: &mut Sources, option: &'static Declared, least: usize) -> usize {
+    const MOST: i64 = 1000;
+    let number: i64 = sources.read(option);
+    match usize::try_from(number) {
+        Ok(count) if count >= least && number <= MOST => count,
+        _ => {
+            let wrong = format!("`{number}` is not valid; valid are {least} to {MOST}");
+            sources.mistake(option, wrong);
+            least
+        }
     }
 }
 

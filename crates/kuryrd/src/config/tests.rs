@@ -9,6 +9,8 @@ use keystone::{Auth, Domain, Project, Scope, User};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
+use kuryr_core::Driver;
+
 use super::options::{self, Kind};
 use super::*;
 use crate::listen::Address;
@@ -55,7 +57,7 @@ fn nothing_configured_is_the_default_of_every_option() {
     assert_eq!(settings.neutron.vif_plugging_timeout, None);
     assert_eq!(
         settings.binding.ovsdb,
-        PathBuf::from("/run/openvswitch/db.sock")
+        Some(PathBuf::from("/run/openvswitch/db.sock"))
     );
     assert!(settings.session.is_none());
 }
@@ -123,13 +125,29 @@ fn a_password_becomes_a_session() {
 }
 
 #[test]
+fn of_a_domains_id_and_its_name_the_id_counts() {
+    let both = "user_domain_id = u\nproject_domain_name = Other\n";
+    let session = loaded(&format!("{PASSWORD}{both}")).settings.session;
+    let Auth::Password { user, scope, .. } = session.unwrap().auth else {
+        panic!("no password")
+    };
+    let User::Name { domain, .. } = user else {
+        panic!("{user:?}")
+    };
+    assert_eq!(domain, Domain::Id("u".into()));
+    let Scope::Project(Project::Name { domain, .. }) = scope else {
+        panic!("{scope:?}")
+    };
+    assert_eq!(domain, Domain::Id("default".into()));
+}
+
+#[test]
 fn old_names_count_and_are_warned_of() {
     let text = "[neutron]\nauth_plugin = v3password\nauth_url = http://k\nuser-name = u\n\
-        password = p\nuser_domain_id = d\ntenant_id = t\n[binding]\ndriver = kuryr.lib.binding.drivers.ipvlan\n";
+        password = p\nuser_domain_id = d\ntenant_id = t\n[binding]\ndriver = kuryr.lib.binding.drivers.veth\n";
     let loaded = loaded(text);
     assert!(loaded.settings.session.is_some());
     insta::assert_snapshot!(loaded.warnings.join("\n"), @r"
-    [binding] default_driver has no effect: this version does only veth into Open vSwitch
     [binding] driver is deprecated: call it default_driver
     [neutron] auth_plugin is deprecated: call it auth_type
     [neutron] tenant_id is deprecated: call it project_id
@@ -184,7 +202,7 @@ fn every_mistake_is_reported_at_once() {
       0.conf:10: [DEFAULT] host: `$nothing` names no option; a dollar sign itself is written `$$`
       0.conf:11: [DEFAULT] subnetpool_name_prefix: `$subnetpool_name_prefix` leads back to where it is used, by way of subnetpool_name_prefix
       0.conf:13: [binding] veth_dst_prefix: `longer-than-twelve` is not valid; valid are 1 to 12 bytes
-      0.conf:14: [binding] ovsdb_connection: `tcp:1.2.3.4:6640` is not valid; valid are unix:/PATH and /PATH
+      0.conf:14: [binding] ovsdb_connection: `tcp:1.2.3.4:6640` is not valid; valid are unix:/PATH, /PATH, and nothing where there is no Open vSwitch
       0.conf:17: [neutron] auth_url: this is not a URL to use: not a URL that starts with http:// or https:// and a host
       0.conf:18: [neutron] username: is unique in a domain only: give user_domain_name or user_domain_id too
       0.conf:19: [neutron] vif_plugging_timeout: `-1` is not valid; valid are 0 and more
@@ -233,23 +251,107 @@ fn what_nothing_reads_is_warned_of_once_and_the_rest_is_accepted() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_warned_of_where_it_would_matter() {
-    let asking = "[DEFAULT]\nprocess_external_connectivity = true\ndefault_port_driver = nested\n\
-        enabled_port_drivers = veth, nested\nbindir = /usr/libexec/kuryr\n\
-        [binding]\ndefault_driver = macvlan\nenabled_drivers = veth, macvlan\nlink_iface = eth0\n";
-    insta::assert_snapshot!(loaded(asking).warnings.join("\n"), @r"
-    [DEFAULT] bindir has no effect: this version does only veth into Open vSwitch
-    [DEFAULT] default_port_driver has no effect: this version does only veth into Open vSwitch
-    [DEFAULT] enabled_port_drivers has no effect: this version does only veth into Open vSwitch
-    [DEFAULT] process_external_connectivity has no effect: this version makes no security groups for exposed ports
-    [binding] default_driver has no effect: this version does only veth into Open vSwitch
-    [binding] enabled_drivers has no effect: this version does only veth into Open vSwitch
-    [binding] link_iface has no effect: this version does only veth into Open vSwitch
-    ");
-    let content = "[DEFAULT]\nprocess_external_connectivity = false\n\
-        default_port_driver = kuryr_libnetwork.port_driver.drivers.veth\nenabled_port_drivers = veth\n\
+fn drivers_that_go_together_are_taken() {
+    let drivers = |content: &str| {
+        let loaded = loaded(content);
+        assert_eq!(loaded.warnings, Vec::<String>::new(), "{content}");
+        loaded.settings.binding.drivers
+    };
+    let plain = Drivers {
+        default: Driver::Veth,
+        enabled: vec![Driver::Veth],
+        link_iface: None,
+    };
+    assert_eq!(drivers(""), plain);
+    let full_paths = "[DEFAULT]\ndefault_port_driver = kuryr_libnetwork.port_driver.drivers.veth\nenabled_port_drivers = veth\n\
         [binding]\ndefault_driver = kuryr.lib.binding.drivers.veth\nenabled_drivers =\nlink_iface =\n";
-    assert_eq!(loaded(content).warnings, Vec::<String>::new());
+    assert_eq!(drivers(full_paths), plain);
+    let nested = "[DEFAULT]\ndefault_port_driver = nested\nenabled_port_drivers = nested\n\
+        [binding]\ndefault_driver = kuryr.lib.binding.drivers.macvlan\nenabled_drivers = macvlan, ipvlan, veth\nlink_iface = ens3\n";
+    assert_eq!(
+        drivers(nested),
+        Drivers {
+            default: Driver::Macvlan,
+            // No port driver is enabled for the third.
+            enabled: vec![Driver::Macvlan, Driver::Ipvlan],
+            link_iface: Some("ens3".parse().unwrap()),
+        }
+    );
+    let trunk = "[DEFAULT]\ndefault_port_driver = vlan\nenabled_port_drivers = vlan\n\
+        [binding]\ndefault_driver = vlan\nenabled_drivers = vlan\nlink_iface = ens3\n";
+    let vlan = vec![Driver::Vlan];
+    assert_eq!(
+        (drivers(trunk).default, drivers(trunk).enabled),
+        (Driver::Vlan, vlan)
+    );
+}
+
+#[test]
+fn drivers_that_do_not_go_together_are_refused_with_those_that_do() {
+    let nested = "[DEFAULT]\ndefault_port_driver = nested\nenabled_port_drivers = veth, nested\n";
+    for (content, mistakes) in [
+        (
+            "[binding]\ndefault_driver = macvlan\nenabled_drivers = macvlan\n",
+            "default_port_driver = nested with default_driver = macvlan, ipvlan or ipvlan_l3",
+        ),
+        (
+            nested,
+            "default_port_driver = veth with default_driver = veth",
+        ),
+        (
+            "[DEFAULT]\ndefault_port_driver = nested\n[binding]\ndefault_driver = ipvlan\nenabled_drivers = ipvlan\n",
+            "not among enabled_port_drivers",
+        ),
+        (
+            &format!(
+                "{nested}[binding]\ndefault_driver = ipvlan_l3\nenabled_drivers = ipvlan, ipvlan_l3\n"
+            ),
+            "ipvlan and ipvlan_l3 do not go together",
+        ),
+        (
+            &format!("{nested}[binding]\ndefault_driver = macvlan\n"),
+            "not among enabled_drivers",
+        ),
+        (
+            "[DEFAULT]\ndefault_port_driver = sriov\n[binding]\ndefault_driver = hw_veb\n",
+            "this version does not have it",
+        ),
+        (
+            "[DEFAULT]\ndefault_port_driver = nested\n[binding]\ndefault_driver = vlan\n",
+            "default_port_driver = vlan with default_driver = vlan",
+        ),
+        (
+            &format!(
+                "{nested}[binding]\ndefault_driver = macvlan\nenabled_drivers = macvlan\nlink_iface = a/b\n"
+            ),
+            "not an interface name",
+        ),
+        (
+            &format!(
+                "{nested}[binding]\ndefault_driver = macvlan\nenabled_drivers = macvlan\n[standalone]\nenabled = true\n"
+            ),
+            "valid is veth",
+        ),
+    ] {
+        let told = refusal(content);
+        assert!(told.contains(mistakes), "{content}: {told}");
+    }
+}
+
+#[test]
+fn drivers_that_this_version_lacks_are_told_where_they_are_only_enabled() {
+    let content = "[DEFAULT]\nenabled_port_drivers = veth, sriov\n[binding]\nenabled_drivers = veth, hw_veb, vlan\nlink_iface = eth0\n";
+    insta::assert_snapshot!(loaded(content).warnings.join("\n"), @r"
+    [DEFAULT] enabled_port_drivers names drivers that this version does not have (sriov, hw_veb): they are not enabled
+    [binding] enabled_drivers names drivers that this version does not have (sriov, hw_veb): they are not enabled
+    [binding] link_iface has no effect: neither macvlan, ipvlan, ipvlan_l3 nor vlan is enabled (enabled_drivers, enabled_port_drivers)
+    ");
+}
+
+#[test]
+fn a_host_without_open_vswitch_says_so() {
+    let settings = loaded("[binding]\novsdb_connection =\n").settings;
+    assert_eq!(settings.binding.ovsdb, None);
 }
 
 #[test]
@@ -326,6 +428,39 @@ fn operators_are_not_promised_a_secure_connection() {
     };
     assert_eq!(admin(""), None);
     assert!(admin("http://127.0.0.1:1").is_some());
+}
+
+#[test]
+fn a_neutron_of_our_own_is_off_unless_asked_for() {
+    assert!(
+        loaded("[standalone]\nneutron_listen = 127.0.0.1:9696\n")
+            .settings
+            .standalone
+            .is_none()
+    );
+    let settings = loaded("[DEFAULT]\nstate_path = /s\n[standalone]\nenabled = yes\n").settings;
+    let standalone = settings.standalone.unwrap();
+    assert_eq!(standalone.database, PathBuf::from("/s/neutron.db"));
+    assert_eq!(standalone.listen, None);
+}
+
+#[test]
+fn there_is_one_neutron() {
+    let both = format!("{PASSWORD}[standalone]\nenabled = true\n");
+    insta::assert_snapshot!(refusal(&both), @r"
+    the configuration has a mistake:
+      0.conf:10: [standalone] enabled: auth_type in [neutron] names another Neutron: leave one of the two away
+    ");
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("kuryr.conf");
+    fs::write(&path, PASSWORD).unwrap();
+    let flag = CommandLine {
+        named: vec![Named::File(path)],
+        values: BTreeMap::from([(("standalone", "enabled"), "true".to_owned())]),
+    };
+    let loaded = load(flag, BTreeMap::new(), temp.path()).unwrap();
+    assert!(loaded.settings.standalone.is_some() && loaded.settings.session.is_none());
+    insta::assert_snapshot!(loaded.warnings.join("\n"), @"[neutron] auth_type has no effect: --standalone takes a Neutron of the program's own");
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn all_mistakes_are_told_at_once() {
       DIR/kuryr.conf:6: [DEFAULT] debug: `perhaps` is not a switch; valid are true, false, yes, no, on, off, 1, 0
       DIR/kuryr.conf:7: neither `key = value`, a [section] nor a # comment
       DIR/kuryr.conf:11: [neutron] password: a `$` in it refers to no option that can be used; a dollar sign itself is written `$$`
-      environment OS_BINDING__DEFAULT_DRIVER: [binding] default_driver: `tap` is not valid; valid are veth, macvlan, ipvlan, vlan, hw_veb
+      environment OS_BINDING__DEFAULT_DRIVER: [binding] default_driver: `tap` is not valid; valid are veth, macvlan, ipvlan, ipvlan_l3, vlan, hw_veb
       configuration: [neutron] username: neither username nor user_id is set
     ");
 }

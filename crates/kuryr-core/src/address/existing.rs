@@ -1,0 +1,101 @@
+//! Addresses of ports that were there before.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use neutron_api::{MacAddress, Port, Subnet};
+use tokio::time::Instant;
+
+use super::{has_address, ports_at};
+use crate::adopt::port::{other_mac, ports_with};
+use crate::ask::AddressRequest;
+use crate::error::{Error, PortError};
+use crate::kuryr::Kuryr;
+use crate::view::Net;
+
+impl Kuryr {
+    /// Reserves the port that has the address which the user wants; none if no port has it.
+    pub(super) async fn reserve_existing(
+        &self,
+        net: &Net,
+        address: IpAddr,
+        ask: AddressRequest,
+        by: Instant,
+    ) -> Result<Option<IpAddr>, Error> {
+        let Some(port) = ports_at(&self.neutron.by(by), net, address).await?.pop() else {
+            return Ok(None);
+        };
+        let whose = (&port).into();
+        let in_use = PortError::AddressInUse { address, whose };
+        self.adopt_port(&port, in_use).await?;
+        if let Some(mac) = ask.mac.filter(|mac| *mac != port.mac_address) {
+            self.abandon_port(port.id).await;
+            return Err(other_mac(&port, mac));
+        }
+        self.reservations.insert_adopted(port, vec![address]);
+        Ok(Some(address))
+    }
+
+    /// Reserves the port that has the MAC address which the user wants, with its own address.
+    pub(super) async fn reserve_by_mac(
+        &self,
+        net: &Arc<Net>,
+        subnet: &Subnet,
+        mac: MacAddress,
+        ask: AddressRequest,
+        by: Instant,
+    ) -> Result<Option<IpAddr>, Error> {
+        let neutron = self.neutron.by(by);
+        let Some(port) = ports_with(&neutron, net.id, mac).await?.pop() else {
+            return Ok(None);
+        };
+        let whose = (&port).into();
+        self.adopt_port(&port, PortError::MacInUse { mac, whose })
+            .await?;
+        let of_subnet = port.fixed_ips.iter().find(|ip| ip.subnet_id == subnet.id);
+        let address = match (ask.address, of_subnet) {
+            (None, Some(ip)) => ip.ip_address,
+            (Some(address), _) if has_address(&port, address) => address,
+            (asked, _) => {
+                self.abandon_port(port.id).await;
+                let has = port.fixed_ips.iter().map(|ip| ip.ip_address).collect();
+                let (port, asked) = (port.id, asked.unwrap_or(subnet.cidr.network()));
+                let asked = vec![asked];
+                return Err(PortError::OtherAddresses { port, has, asked }.into());
+            }
+        };
+        self.reservations.insert_adopted(port, vec![address]);
+        Ok(Some(address))
+    }
+
+    /// Says who has a MAC address that Neutron has refused; `refusal` if nobody has it any more.
+    pub(crate) async fn mac_in_use(
+        &self,
+        net: &Net,
+        mac: MacAddress,
+        refusal: Error,
+        by: Instant,
+    ) -> Error {
+        let found = ports_with(&self.neutron.by(by), net.id, mac).await;
+        let Some(port) = found.ok().and_then(|mut ports| ports.pop()) else {
+            return refusal;
+        };
+        match self.is_free(&port).await {
+            Ok(true) => only_its_mac(&port),
+            Ok(false) | Err(_) => PortError::MacInUse {
+                mac,
+                whose: (&port).into(),
+            }
+            .into(),
+        }
+    }
+}
+
+fn only_its_mac(port: &Port) -> Error {
+    PortError::OnlyItsMac {
+        mac: port.mac_address,
+        port: port.id,
+        addresses: port.fixed_ips.iter().map(|ip| ip.ip_address).collect(),
+    }
+    .into()
+}

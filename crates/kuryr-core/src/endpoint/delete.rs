@@ -1,0 +1,122 @@
+//! Endpoints that go: the interface at once, the port in the background.
+
+use kuryr_vif::Attachment as Plugged;
+use neutron_api::{Port, PortId};
+use neutron_client::Filter;
+use tokio::time::Instant;
+
+use super::Endpoint;
+use crate::address::removal_of;
+use crate::ask::{EndpointId, NetworkId};
+use crate::debt::{Debt, is_ours};
+use crate::error::{Error, plugging, told};
+use crate::kuryr::Kuryr;
+
+impl Kuryr {
+    /// Takes an endpoint's interface off this host, and its port out of Neutron if we made it.
+    ///
+    /// The port goes in the background, also if Neutron can't be reached now. What is gone is a
+    /// success.
+    ///
+    /// # Errors
+    /// The host's refusal.
+    pub async fn delete_endpoint(
+        &self,
+        network: &NetworkId,
+        id: &EndpointId,
+        by: Instant,
+    ) -> Result<(), Error> {
+        let _turn = self.endpoint_turns.turn(id, by).await?;
+        if let Some(endpoint) = self.endpoints.remove(id) {
+            self.reservations.remove(endpoint.port.id);
+            if let Some(net) = self.view.get(network)
+                && let Some(lent) = &endpoint.lent
+                && self.recycle(&net, &endpoint.port, lent).await
+            {
+                return Ok(());
+            }
+            // Noted first: whatever happens to the interface, the port must not stay.
+            self.part_with(&endpoint, id).await;
+            return self.unplug(&endpoint.plugged, by).await;
+        }
+        let found = self.host.attachments(id.as_str()).await;
+        let found = found.map_err(plugging(format!("look for the interface of endpoint {id}")));
+        let plugged = match found {
+            Ok(plugged) => plugged,
+            Err(error) => {
+                self.owe_ports_of(id).await;
+                return Err(error);
+            }
+        };
+        for attachment in &plugged {
+            if let Ok(port) = attachment.interface_id.parse() {
+                self.part_with_unknown(port, id).await;
+            }
+            self.unplug(attachment, by).await?;
+        }
+        for port in self.port_adoptions.of(id) {
+            self.abandon_port(port).await;
+        }
+        if plugged.is_empty() {
+            tracing::debug!("nothing is plugged for endpoint {id} of network {network}");
+            match self.ports_of(id, by).await {
+                Ok(ports) => {
+                    for port in ports {
+                        self.debts.owe(removal_of(&port, true)).await;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "not done yet");
+                    self.owe_ports_of(id).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Parts with a port that an endpoint has used, as it was when the endpoint was made or found.
+    async fn part_with(&self, endpoint: &Endpoint, id: &EndpointId) {
+        let port = &endpoint.port;
+        if is_ours(port, id.as_str()) && !self.port_adoptions.has(port.id) {
+            let has_group = self.exposures.remove(port.id) || endpoint.found_again;
+            self.debts.owe(removal_of(port, has_group)).await;
+        } else {
+            self.part_with_unknown(port.id, id).await;
+        }
+    }
+
+    /// The same where it must be asked first whose port it is.
+    async fn part_with_unknown(&self, port: PortId, endpoint: &EndpointId) {
+        if self.port_adoptions.has(port) {
+            self.abandon_port(port).await;
+        } else {
+            let endpoint = endpoint.clone();
+            self.debts
+                .owe(Debt::DeletePortIfOurs { port, endpoint })
+                .await;
+        }
+    }
+
+    /// The runtime forgets an endpoint whatever we answer.
+    async fn owe_ports_of(&self, id: &EndpointId) {
+        let endpoint = id.clone();
+        self.debts.owe(Debt::DeletePortsOf { endpoint }).await;
+    }
+
+    async fn unplug(&self, plugged: &Plugged, by: Instant) -> Result<(), Error> {
+        let act = format!(
+            "unplug port {} of endpoint {}",
+            plugged.interface_id, plugged.owner
+        );
+        self.host.unplug(plugged, by).await.map_err(plugging(act))
+    }
+
+    /// The ports that we have made for an endpoint, as Neutron knows them.
+    async fn ports_of(&self, id: &EndpointId, by: Instant) -> Result<Vec<Port>, Error> {
+        let filter = Filter::new().with("device_id", id);
+        let ports = self.neutron.by(by).list::<Port>(&filter).await;
+        let mut ports = ports.map_err(told(format!("look up the port of endpoint {id}")))?;
+        ports.retain(|port| is_ours(port, id.as_str()));
+        Ok(ports)
+    }
+}

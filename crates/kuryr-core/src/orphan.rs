@@ -1,0 +1,219 @@
+//! Orphans: what is ours, has no container, and nobody is going to part with: ports, interfaces and
+//! security groups.
+//!
+//! A crash between two calls leaves them: the runtime has forgotten its request, and the next run has
+//! never heard of it. So does somebody who removes a container's port in Neutron. They are found by
+//! comparing what Neutron says is ours with what is plugged here, whoever has plugged it.
+
+mod look;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use kuryr_vif::{Attachment as Plugged, IfName};
+use neutron_api::{Port, PortId, SecurityGroup};
+use tokio::time::{Instant, sleep};
+
+use crate::address::removal_of;
+use crate::debt::Debt;
+use crate::error::Error;
+use crate::kuryr::Kuryr;
+
+/// Something of ours that no container has.
+#[derive(Clone, Debug)]
+pub enum Orphan {
+    /// A port of this host.
+    Port {
+        /// As Neutron has it.
+        port: Box<Port>,
+        /// What is plugged for it here, if anything is.
+        plugged: Option<Plugged>,
+    },
+    /// An interface on this host whose port is gone.
+    Interface(Plugged),
+    /// The security group of what a container has exposed, whose port is gone.
+    SecurityGroup {
+        /// As Neutron has it.
+        group: Box<SecurityGroup>,
+        /// Whose it was.
+        port: PortId,
+    },
+}
+
+/// How something is known to be an orphan.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reason {
+    /// Nothing on this host is plugged for the port.
+    NotPlugged,
+    /// It is plugged, but no container has ever taken the interface, or has it any more.
+    NotTaken(IfName),
+    /// Neutron has no port that it could be of.
+    NoPort(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotPlugged => write!(f, "nothing on this host is plugged for it"),
+            Self::NotTaken(end) => write!(f, "no container has its interface {end}"),
+            Self::NoPort(port) => write!(f, "Neutron has no port {port}"),
+        }
+    }
+}
+
+/// As one says it in a sentence.
+impl fmt::Display for Orphan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port { port, .. } => {
+                let addresses = port.fixed_ips.iter().map(|ip| ip.ip_address);
+                let addresses: Vec<String> = addresses.map(|ip: IpAddr| ip.to_string()).collect();
+                let (id, name, network) = (port.id, &port.name, port.network_id);
+                write!(f, "port {id} ({name}) of network {network}")?;
+                if addresses.is_empty() {
+                    return Ok(());
+                }
+                write!(f, ", {}", addresses.join(" and "))
+            }
+            Self::Interface(plugged) => write!(f, "interface {}", plugged.host),
+            Self::SecurityGroup { group, .. } => {
+                write!(f, "security group {} ({})", group.id, group.name)
+            }
+        }
+    }
+}
+
+impl Orphan {
+    /// How it is known to be one.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Port { plugged: None, .. } => Reason::NotPlugged,
+            Self::Port {
+                plugged: Some(plugged),
+                ..
+            } => Reason::NotTaken(plugged.container.clone()),
+            Self::Interface(plugged) => Reason::NoPort(plugged.interface_id.clone()),
+            Self::SecurityGroup { port, .. } => Reason::NoPort(port.to_string()),
+        }
+    }
+
+    fn plugged(&self) -> Option<&Plugged> {
+        match self {
+            Self::Port { plugged, .. } => plugged.as_ref(),
+            Self::Interface(plugged) => Some(plugged),
+            Self::SecurityGroup { .. } => None,
+        }
+    }
+
+    /// Whether nobody has touched it between two looks, and it is an orphan for one reason.
+    fn is_still(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
+            (Self::Port { port, .. }, Self::Port { port: before, .. }) => {
+                port.id == before.id
+                    && port.revision_number == before.revision_number
+                    && self.reason() == earlier.reason()
+            }
+            (Self::Interface(plugged), Self::Interface(before)) => plugged == before,
+            (Self::SecurityGroup { group, .. }, Self::SecurityGroup { group: before, .. }) => {
+                group.id == before.id && group.revision_number == before.revision_number
+            }
+            _ => false,
+        }
+    }
+}
+
+/// From one look to the next: what is under way is over by then, as no call takes longer.
+pub const BETWEEN_LOOKS: Duration = Duration::from_secs(45);
+/// How often an orphan is looked for when the last look found none and no address is known to wait for
+/// an endpoint in vain: errors of this run are debts, so only what comes from outside can make one.
+const QUIET: Duration = Duration::from_secs(600);
+const GLANCE: Duration = Duration::from_secs(10);
+/// How many are released after one look: if ever this judges wrongly, there is time to notice.
+const AT_MOST: usize = 20;
+/// From the start to the first look: the runtime repeats what the end of the last run has cut short.
+const AT_START: Duration = Duration::from_secs(15);
+const ONE_LOOK: Duration = Duration::from_secs(30);
+
+impl Kuryr {
+    /// Looks again, and releases those of `seen` that are still orphans and that nobody has touched
+    /// since: interfaces at once, what Neutron has in the background. At most 20 at a time.
+    ///
+    /// # Errors
+    /// Neutron or this host can't be asked. An interface that can't be unplugged is told of in the
+    /// log, and its port stays.
+    pub async fn release_orphans(
+        &self,
+        seen: &[Orphan],
+        by: Instant,
+    ) -> Result<Vec<Orphan>, Error> {
+        let again = self.orphans(by).await?;
+        let still = again
+            .into_iter()
+            .filter(|orphan| seen.iter().any(|earlier| orphan.is_still(earlier)));
+        let mut released = Vec::new();
+        for orphan in still.take(AT_MOST) {
+            // From here on no endpoint is made of it.
+            if let Orphan::Port { port, .. } = &orphan
+                && !self.reservations.let_go(port.id)
+            {
+                continue;
+            }
+            let reason = orphan.reason();
+            if let Some(plugged) = orphan.plugged()
+                && let Err(error) = self.host.unplug(plugged, by).await
+            {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "{orphan} stays, although {reason}");
+                continue;
+            }
+            tracing::warn!("releasing {orphan}: {reason}");
+            match &orphan {
+                Orphan::Port { port, .. } => self.debts.owe(removal_of(port, true)).await,
+                Orphan::Interface(_) => {}
+                Orphan::SecurityGroup { port, .. } => {
+                    self.debts.owe(Debt::Close { port: *port }).await;
+                }
+            }
+            released.push(orphan);
+        }
+        Ok(released)
+    }
+
+    /// Looks for orphans, now and then, and releases those that two looks have found. Never ends.
+    pub async fn keep_releasing_orphans(&self) {
+        let mut seen = Vec::new();
+        sleep(AT_START).await;
+        loop {
+            let by = Instant::now() + ONE_LOOK;
+            let looked = if seen.is_empty() {
+                self.orphans(by).await
+            } else {
+                self.release_orphans(&seen, by).await
+            };
+            let pause = match looked {
+                // Nothing, or released.
+                Ok(found) if found.is_empty() || !seen.is_empty() => {
+                    seen.clear();
+                    if found.len() < AT_MOST {
+                        QUIET
+                    } else {
+                        BETWEEN_LOOKS
+                    }
+                }
+                Ok(found) => {
+                    seen = found;
+                    BETWEEN_LOOKS
+                }
+                Err(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "not looked");
+                    BETWEEN_LOOKS
+                }
+            };
+            let next = Instant::now() + pause;
+            while Instant::now() < next && (pause < QUIET || !self.reservations.has_forgotten()) {
+                sleep(GLANCE.min(next - Instant::now())).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! One look for orphans.
+
+use std::collections::{HashMap, HashSet};
+
+use kuryr_vif::{Attachment as Plugged, Switch};
+use neutron_api::{Port, PortId, SecurityGroup};
+use neutron_client::{Filter, Neutron};
+use tokio::time::Instant;
+
+use super::Orphan;
+use crate::debt::is_ours;
+use crate::driver::Driver;
+use crate::error::{Error, plugging, told};
+use crate::kuryr::Kuryr;
+use crate::names;
+
+impl Kuryr {
+    /// Looks once for orphans, and changes nothing.
+    ///
+    /// What is seen in one look may be a container that is just being started: only what
+    /// [`Kuryr::release_orphans`] sees again is one.
+    ///
+    /// # Errors
+    /// Neutron or this host can't be asked.
+    pub async fn orphans(&self, by: Instant) -> Result<Vec<Orphan>, Error> {
+        let neutron = self.neutron.by(by);
+        let ports = self.ports_here(&neutron).await?;
+        // Looked at after the ports were listed: what was plugged meanwhile is seen.
+        let plugged = self.host.all_attachments().await;
+        let plugged = plugged.map_err(plugging("look at what is plugged".to_owned()))?;
+        let mut plugged: HashMap<String, Plugged> = plugged
+            .into_iter()
+            .map(|plugged| (plugged.interface_id.clone(), plugged))
+            .collect();
+        let mut orphans = Vec::new();
+        for port in ports {
+            let plugged = plugged.remove(&port.id.to_string());
+            if self.may_be_orphan(&port, plugged.as_ref())
+                && !self.has_container(port.id, plugged.as_ref()).await?
+            {
+                let port = Box::new(port);
+                orphans.push(Orphan::Port { port, plugged });
+            }
+        }
+        orphans.extend(self.interfaces_without_port(&neutron, plugged).await?);
+        if self.settings.opens_exposed_ports {
+            orphans.extend(groups_without_port(&neutron).await?);
+        }
+        Ok(orphans)
+    }
+
+    /// Ports that may be ours and are for this host: bound to it, or to be reached by way of it.
+    async fn ports_here(&self, neutron: &Neutron) -> Result<Vec<Port>, Error> {
+        let host = &self.settings.host;
+        let bound = Filter::new()
+            .with("binding:host_id", host)
+            .with("device_owner", names::DEVICE_OWNER);
+        let act = || told(format!("list the ports of host {host}"));
+        let mut ports = neutron.list::<Port>(&bound).await.map_err(act())?;
+        if self.settings.drivers.enabled.contains(&Driver::Vlan) {
+            let unbound = Filter::new().with("description", names::port_description(host));
+            ports.extend(neutron.list::<Port>(&unbound).await.map_err(act())?);
+        }
+        Ok(ports)
+    }
+
+    /// Whether this run knows of no use of a port that is ours, and does not part with it already.
+    fn may_be_orphan(&self, port: &Port, plugged: Option<&Plugged>) -> bool {
+        is_ours(port, &port.device_id)
+            && !self.is_kept_warm(port, plugged)
+            && !self.port_pools.has(port.id)
+            && !self.reservations.awaits_endpoint(port.id)
+            && !self.port_adoptions.has(port.id)
+            && !self.endpoints.have(port.id)
+            && !self.debts.are_about(port)
+    }
+
+    /// Whether a port waits for its container, or is going to be found again by who needs it.
+    fn is_kept_warm(&self, port: &Port, plugged: Option<&Plugged>) -> bool {
+        self.keeps_warm_ports()
+            && names::is_pool_port(&port.name)
+            && plugged.is_none_or(|plugged| plugged.owner == port.name)
+    }
+
+    /// Whether a container has the interface of a port.
+    async fn has_container(&self, port: PortId, plugged: Option<&Plugged>) -> Result<bool, Error> {
+        let looked_at = match plugged {
+            Some(plugged) => plugged.clone(),
+            // Open vSwitch may have lost its database, and the container still have its interface.
+            None => match Plugged::of_port(&port.to_string(), "", Switch::Tap) {
+                Ok(usual) => usual,
+                Err(_) => return Ok(true),
+            },
+        };
+        let act = plugging(format!("look who has the interface of port {port}"));
+        self.host.is_taken(&looked_at).await.map_err(act)
+    }
+
+    /// Of what is plugged for endpoints here, the interfaces that no container has, and no port.
+    async fn interfaces_without_port(
+        &self,
+        neutron: &Neutron,
+        plugged: HashMap<String, Plugged>,
+    ) -> Result<Vec<Orphan>, Error> {
+        let mut lonely = Vec::new();
+        for plugged in plugged.into_values() {
+            if let Ok(port) = plugged.interface_id.parse::<PortId>()
+                && is_endpoint(&plugged.owner)
+                && !self.endpoints.have(port)
+                && !self.has_container(port, Some(&plugged)).await?
+            {
+                lonely.push((port, plugged));
+            }
+        }
+        let gone = without_port(neutron, lonely).await?;
+        Ok(gone
+            .into_iter()
+            .map(|(_, it)| Orphan::Interface(it))
+            .collect())
+    }
+}
+
+/// Security groups of what containers have exposed, of any host: the port's own is made after it.
+async fn groups_without_port(neutron: &Neutron) -> Result<Vec<Orphan>, Error> {
+    let groups = neutron.list::<SecurityGroup>(&Filter::new()).await;
+    let groups = groups.map_err(told("list the security groups of exposed ports".to_owned()))?;
+    let of_ports = groups.into_iter().filter_map(|group| {
+        let port = names::exposing_port(&group.name, &group.description)?;
+        Some((port, group))
+    });
+    let gone = without_port(neutron, of_ports.collect()).await?;
+    let orphan = |(port, group)| Orphan::SecurityGroup {
+        group: Box::new(group),
+        port,
+    };
+    Ok(gone.into_iter().map(orphan).collect())
+}
+
+/// Those of `things` whose port Neutron does not have.
+async fn without_port<T>(
+    neutron: &Neutron,
+    mut things: Vec<(PortId, T)>,
+) -> Result<Vec<(PortId, T)>, Error> {
+    let mut there = HashSet::new();
+    for some in things.chunks(AT_ONCE) {
+        let each = |filter: Filter, (port, _): &(PortId, T)| filter.with("id", port);
+        let filter = some.iter().fold(Filter::new(), each);
+        let found = neutron.list::<Port>(&filter).await;
+        let found = found.map_err(told("ask which ports are still there".to_owned()))?;
+        there.extend(found.into_iter().map(|port| port.id));
+    }
+    things.retain(|(port, _)| !there.contains(port));
+    Ok(things)
+}
+
+/// Whether an owner is an endpoint, as runtimes name them: what else is plugged is not for a container.
+fn is_endpoint(owner: &str) -> bool {
+    owner.len() == ENDPOINT && owner.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
+/// The digits of libnetwork's identifiers.
+const ENDPOINT: usize = 64;
+/// How many ports are asked for in one request: its address has to stay under what servers take.
+const AT_ONCE: usize = 50;

@@ -1,0 +1,126 @@
+//! Pools that go with their networks, or because somebody else needs the addresses.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use neutron_api::{NetworkId as NeutronNetworkId, Port, PortId};
+use neutron_client::{Filter, Neutron};
+use tokio::time::{Instant, timeout_at};
+
+use crate::address::removal;
+use crate::ask::NetworkId;
+use crate::debt::Debt;
+use crate::kuryr::Kuryr;
+use crate::names;
+
+const AT_ONCE: usize = 4;
+const UNPLUGGING: Duration = Duration::from_secs(60);
+
+impl Kuryr {
+    /// Owes the removal of all warm ports of a network, also of those that are not known here.
+    pub(crate) async fn drain(
+        &self,
+        of: &NetworkId,
+        network: Option<NeutronNetworkId>,
+        by: Instant,
+    ) {
+        if let Some(pool) = self.port_pools.close(of) {
+            // What is being made now goes as soon as it is there.
+            let _ = timeout_at(by, pool.turn.lock()).await;
+        }
+        let name = names::pool_port(&self.settings.host, of);
+        let used = self.debts.recycling(&name);
+        for (port, removal) in used {
+            self.debts.owe(removal).await;
+            self.unplug_owned(by, |plugged| plugged.interface_id == port.to_string())
+                .await;
+        }
+        self.debts
+            .owe(Debt::DrainPool {
+                name: name.clone(),
+                network,
+            })
+            .await;
+        self.unplug_owned(by, |plugged| plugged.owner == name).await;
+    }
+
+    /// Gives up what pools have on a Neutron network, or what they have of this address, and waits
+    /// until the addresses are free that are going to be; whether there were any.
+    pub(crate) async fn give_up_warm(
+        &self,
+        network: NeutronNetworkId,
+        address: Option<IpAddr>,
+        by: Instant,
+    ) -> bool {
+        let mut any = self.debts.may_free(network, address);
+        for port in self.port_pools.take_out(network, address) {
+            self.retire(&port).await;
+            any = true;
+        }
+        self.debts.addresses_freed(network, address, by).await;
+        any
+    }
+
+    /// Parts with a warm port.
+    pub(crate) async fn retire(&self, port: &Port) {
+        self.debts.owe(removal(port)).await;
+        let (id, by) = (port.id.to_string(), Instant::now() + UNPLUGGING);
+        self.unplug_owned(by, |plugged| plugged.interface_id == id)
+            .await;
+    }
+
+    /// Takes interfaces off this host that an earlier run has kept for their ports' next owners.
+    pub(crate) fn unplug_kept(&self, ports: Vec<PortId>) {
+        if ports.is_empty() {
+            return;
+        }
+        let kuryr = self.clone();
+        self.background.spawn(async move {
+            let ids: Vec<String> = ports.iter().map(PortId::to_string).collect();
+            let by = Instant::now() + UNPLUGGING;
+            kuryr
+                .unplug_owned(by, |plugged| ids.contains(&plugged.interface_id))
+                .await;
+        });
+    }
+
+    async fn unplug_owned(&self, by: Instant, which: impl Fn(&kuryr_vif::Attachment) -> bool) {
+        let unplugged = async {
+            for plugged in self.host.all_attachments().await? {
+                if which(&plugged) {
+                    self.host.unplug(&plugged, by).await?;
+                }
+            }
+            Ok::<_, kuryr_vif::Error>(())
+        };
+        if let Err(error) = unplugged.await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "interfaces of warm ports are left"
+            );
+        }
+    }
+}
+
+/// Removes the ports that bear the name of a pool.
+pub(crate) async fn delete_pool_ports(
+    neutron: &Neutron,
+    name: &str,
+) -> Result<(), neutron_client::Error> {
+    let filter = Filter::new().with("name", name);
+    let mut ports = neutron.list::<Port>(&filter).await?.into_iter();
+    loop {
+        let batch: Vec<Port> = ports.by_ref().take(AT_ONCE).collect();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut going = tokio::task::JoinSet::new();
+        for port in batch {
+            let neutron = neutron.clone();
+            going.spawn(async move { neutron.delete::<Port>(port.id).await.map(drop) });
+        }
+        while let Some(gone) = going.join_next().await {
+            gone.unwrap_or(Ok(()))?;
+        }
+    }
+}

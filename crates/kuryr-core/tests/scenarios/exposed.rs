@@ -1,0 +1,298 @@
+//! Ports that containers expose are let in by a security group of the container's own.
+
+use kuryr_core::ExposedPort;
+use kuryr_testkit::faulty::Fate;
+use neutron_api::{NewSecurityGroup, Port, PortChange, PortId, SecurityGroup, SecurityGroupRule};
+use tokio_util::task::TaskTracker;
+
+use crate::ports::{ADDRESS, adopted, port};
+use crate::world::{Container, Made, Want, World, dual_stack, soon, subnet};
+
+#[tokio::test(start_paused = true)]
+async fn exposed_ports_are_let_in_by_a_group_with_the_name_that_the_python_daemon_gives() {
+    let (world, made, container) = exposing(&[(6, 80), (6, 81), (17, 53), (132, 7)]).await;
+    let port = world.port_of(&container).await;
+    let group = group_of(&world, port.id).await.unwrap();
+    assert_eq!(group.name, format!("{}-exposed_ports", port.id));
+    assert_eq!(port.security_groups.len(), 2, "and the default one");
+    assert!(port.security_groups.contains(&group.id));
+    let want = [
+        "egress IPv4 any",
+        "egress IPv6 any",
+        "ingress IPv4 sctp 7-7",
+        "ingress IPv4 tcp 80-81",
+        "ingress IPv4 udp 53-53",
+        "ingress IPv6 sctp 7-7",
+        "ingress IPv6 tcp 80-81",
+        "ingress IPv6 udp 53-53",
+    ];
+    assert_eq!(told(&group), want);
+    world.stop(&made, &container).await;
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after exposed ports").await;
+}
+
+/// What a new group allows is the cloud administrator's choice.
+#[tokio::test(start_paused = true)]
+async fn what_leaves_is_allowed_where_new_groups_do_not_allow_it() {
+    let world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    let neutron = world.neutron.clone();
+    // Somebody makes the group first, and empties it.
+    let reserved = world.reserve(&made).await;
+    let [port] = <[Port; 1]>::try_from(world.all().await).unwrap();
+    let name = format!("{}-exposed_ports", port.id);
+    let empty = world
+        .make(&NewSecurityGroup {
+            name,
+            ..NewSecurityGroup::default()
+        })
+        .await;
+    for rule in &empty.rules {
+        neutron.delete::<SecurityGroupRule>(rule.id).await.unwrap();
+    }
+    let id = reserved.id.clone();
+    world.kuryr.create_endpoint(reserved, soon()).await.unwrap();
+    world
+        .kuryr
+        .join(&made.id, &id, &tcp(80), soon())
+        .await
+        .unwrap();
+    let group = group_of(&world, port.id).await.unwrap();
+    assert_eq!(group.id, empty.id);
+    let want = [
+        "egress IPv4 any",
+        "egress IPv6 any",
+        "ingress IPv4 tcp 80-80",
+        "ingress IPv6 tcp 80-80",
+    ];
+    assert_eq!(told(&group), want);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_container_exposes_is_closed_when_it_leaves() {
+    let (world, made, container) = exposing(&[(6, 80)]).await;
+    let before = world.port_of(&container).await;
+    let left = world.kuryr.leave(&made.id, &container.id, soon());
+    left.await.unwrap();
+    let port = world.port_of(&container).await;
+    assert_eq!(port.security_groups.len(), 1);
+    assert_eq!(group_of(&world, port.id).await, None);
+    let (exposed, id) = (tcp(80), &container.id);
+    let joined = world.kuryr.join(&made.id, id, &exposed, soon());
+    joined.await.unwrap();
+    let port = world.port_of(&container).await;
+    assert_eq!(port.security_groups.len(), before.security_groups.len());
+}
+
+/// The runtime may say no more than that the endpoint is to go, and to another run of the program.
+#[tokio::test(start_paused = true)]
+async fn what_a_container_exposes_goes_with_its_endpoint() {
+    for restarted in [false, true] {
+        for joined_again in [false, true] {
+            for unplugged in [false, true] {
+                let (mut world, made, container) = exposing(&[(6, 80)]).await;
+                world.port_of(&container).await;
+                if restarted {
+                    world.restart();
+                }
+                if joined_again {
+                    let joined = world.kuryr.join(&made.id, &container.id, &[], soon());
+                    joined.await.unwrap();
+                }
+                if unplugged {
+                    world.forget_plugged().await;
+                }
+                let deleted = world.kuryr.delete_endpoint(&made.id, &container.id, soon());
+                deleted.await.unwrap();
+                world.delete_network(&made).await;
+                world
+                    .assert_nothing_left("after DeleteEndpoint alone")
+                    .await;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_of_a_port_that_somebody_has_deleted_goes() {
+    let (mut world, made, container) = exposing(&[(6, 80)]).await;
+    let port = world.port_of(&container).await;
+    world.restart();
+    world.neutron.delete::<Port>(port.id).await.unwrap();
+    world.stop(&made, &container).await;
+    world.delete_network(&made).await;
+    world
+        .assert_nothing_left("after the port was deleted")
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn exposing_twice_is_exposing_once() {
+    for restarted in [false, true] {
+        let (mut world, made, container) = exposing(&[(6, 80)]).await;
+        let before = world.port_of(&container).await;
+        if restarted {
+            world.restart();
+        }
+        for _ in 0..2 {
+            let (network, id) = (&made.id, &container.id);
+            world
+                .kuryr
+                .expose(network, id, &tcp(80), soon())
+                .await
+                .unwrap();
+        }
+        let after = world.port_of(&container).await;
+        assert_eq!(after.security_groups, before.security_groups);
+        assert_eq!(world.all::<SecurityGroup>().await.len(), 2);
+    }
+}
+
+/// Python defect 26: it read a list, changed it and wrote it back, whoever changed it meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_the_user_adds_meanwhile_stays() {
+    let world = World::new();
+    let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+    let reserved = world.reserve(&made).await;
+    let id = reserved.id.clone();
+    world.kuryr.create_endpoint(reserved, soon()).await.unwrap();
+    assert!(world.kuryr.settled(soon()).await);
+    let [port] = <[Port; 1]>::try_from(world.all().await).unwrap();
+    let theirs = world
+        .make(&NewSecurityGroup {
+            name: "theirs".into(),
+            ..NewSecurityGroup::default()
+        })
+        .await;
+    // Between our reading and our writing.
+    let neutron = world.neutron.clone();
+    let (count, path) = (
+        std::sync::atomic::AtomicUsize::new(0),
+        format!("/v2.0/ports/{}", port.id),
+    );
+    let all = vec![port.security_groups[0], theirs.id];
+    world.wire.plan(move |_, request| {
+        let writes = request.method() == http::Method::PUT && request.uri().path() == path;
+        if writes && count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 {
+            let (neutron, all) = (neutron.clone(), all.clone());
+            TaskTracker::new().spawn(async move {
+                let change = PortChange {
+                    security_groups: Some(all),
+                    ..PortChange::default()
+                };
+                neutron.update(port.id, &change).await.unwrap();
+            });
+            return Fate::LoseRequest;
+        }
+        Fate::Pass
+    });
+    world
+        .kuryr
+        .join(&made.id, &id, &tcp(80), soon())
+        .await
+        .unwrap();
+    let now = world.neutron.find::<Port>(port.id).await.unwrap().unwrap();
+    assert!(now.security_groups.contains(&theirs.id));
+    assert_eq!(now.security_groups.len(), 3);
+    world.kuryr.leave(&made.id, &id, soon()).await.unwrap();
+    assert!(world.kuryr.settled(soon()).await);
+    let now = world.neutron.find::<Port>(port.id).await.unwrap().unwrap();
+    assert_eq!(now.security_groups.len(), 2);
+}
+
+/// OpenStack Zun's tests want just one security group on its ports, although images expose ports.
+#[tokio::test(start_paused = true)]
+async fn an_adopted_port_keeps_its_groups_whatever_the_container_exposes() {
+    let (world, made) = adopted(&["10.50.0.0/24"]).await;
+    let port = port(&world, &made, |_| {}).await;
+    let want = Want {
+        ip: Some(ADDRESS),
+        exposed: tcp(80),
+        ..Want::default()
+    };
+    world.run_as(&made, &want).await.unwrap();
+    let now = world.neutron.find::<Port>(port.id).await.unwrap().unwrap();
+    assert_eq!(now.security_groups, port.security_groups);
+    assert_eq!(group_of(&world, port.id).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_opened_where_it_is_switched_off_or_where_all_is_open() {
+    for (switched_off, open) in [(true, false), (false, true)] {
+        let mut world = World::new();
+        world.restart_with(|settings| settings.opens_exposed_ports = !switched_off);
+        let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+        let security = (!open).to_string();
+        let want = Want {
+            options: vec![("neutron.port.port_security", security)],
+            exposed: tcp(80),
+            ..Want::default()
+        };
+        let container = world.run_as(&made, &want).await.unwrap();
+        let port = world.port_of(&container).await;
+        assert_eq!(group_of(&world, port.id).await, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_whose_ports_can_not_be_opened_does_not_start_and_says_why() {
+    let world = World::new();
+    let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+    world.wire.plan(|_, request| {
+        let makes = request.method() == http::Method::POST;
+        match makes && request.uri().path() == "/v2.0/security-groups" {
+            true => Fate::Answer(409),
+            false => Fate::Pass,
+        }
+    });
+    let want = Want {
+        exposed: tcp(80),
+        ..Want::default()
+    };
+    let error = world.run_as(&made, &want).await.unwrap_err().to_string();
+    assert!(error.contains("process_external_connectivity"), "{error}");
+    world.wire.plan(|_, _| Fate::Pass);
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after a refused group").await;
+}
+
+/// A dual-stack container that exposes these ports.
+async fn exposing(ports: &[(u8, u16)]) -> (World, Made, Container) {
+    let world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    let port = |(protocol, port): &(u8, u16)| ExposedPort {
+        protocol: *protocol,
+        port: *port,
+    };
+    let want = Want {
+        exposed: ports.iter().map(port).collect(),
+        ..Want::default()
+    };
+    let container = world.run_as(&made, &want).await.unwrap();
+    (world, made, container)
+}
+
+fn tcp(port: u16) -> Vec<ExposedPort> {
+    vec![ExposedPort { protocol: 6, port }]
+}
+
+async fn group_of(world: &World, port: PortId) -> Option<SecurityGroup> {
+    let name = format!("{port}-exposed_ports");
+    let groups = world.all::<SecurityGroup>().await;
+    groups.into_iter().find(|group| group.name == name)
+}
+
+fn told(group: &SecurityGroup) -> Vec<String> {
+    let told = |rule: &SecurityGroupRule| {
+        let protocol = rule.protocol.as_ref().map_or("any", |p| p.as_str());
+        let ports = match (rule.port_range_min, rule.port_range_max) {
+            (Some(min), Some(max)) => format!(" {min}-{max}"),
+            _ => String::new(),
+        };
+        format!("{} {} {protocol}{ports}", rule.direction, rule.ethertype)
+    };
+    let mut told: Vec<String> = group.rules.iter().map(told).collect();
+    told.sort_unstable();
+    told
+}

@@ -1,0 +1,245 @@
+//! What a crash between two of Docker's calls leaves is found, and nothing else is taken for it.
+
+use std::time::Duration;
+
+use kuryr_core::{BETWEEN_LOOKS, Orphan, Reason};
+use kuryr_vif::Plug;
+use neutron_api::{NewPort, NewSecurityGroup, Port, PortChange, PortId, SecurityGroup};
+
+use crate::world::{Container, Made, World, dual_stack, soon};
+
+impl World {
+    /// The reasons that one look gives, sorted.
+    async fn reasons(&self) -> Vec<String> {
+        let orphans = self.kuryr.orphans(soon()).await.unwrap();
+        let mut reasons: Vec<_> = orphans.iter().map(|o| o.reason().to_string()).collect();
+        reasons.sort();
+        reasons
+    }
+
+    /// A container that has taken its interface.
+    async fn runs(&self, made: &Made) -> Container {
+        let container = self.run(made).await.unwrap();
+        for vif in self.host.plugged() {
+            self.host.take(&vif.attachment.host, true);
+        }
+        container
+    }
+
+    async fn released(&self) -> usize {
+        let seen = self.kuryr.orphans(soon()).await.unwrap();
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+        let released = self.kuryr.release_orphans(&seen, soon()).await.unwrap();
+        assert!(self.kuryr.settled(soon()).await);
+        released.len()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_reserved_before_a_crash_comes_back_within_two_minutes() {
+    let mut world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    world.reserve(&made).await;
+    assert_eq!(world.reasons().await, [""; 0], "an endpoint may come of it");
+    world.restart();
+    assert_eq!(world.reasons().await, [Reason::NotPlugged.to_string()]);
+    let two_minutes = Duration::from_secs(120);
+    let never = tokio::time::timeout(two_minutes, world.kuryr.keep_releasing_orphans()).await;
+    never.expect_err("it goes on");
+    assert_eq!(world.all::<Port>().await, []);
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after a crash").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_a_killed_runtime_has_forgotten_comes_back_within_two_minutes() {
+    let world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    let story = async {
+        // Long after the first look.
+        tokio::time::sleep(Duration::from_secs(200)).await;
+        let forgotten = world.reserve(&made).await;
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        // One that is only slow.
+        let slow = world.reserve(&made).await;
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        world.kuryr.create_endpoint(slow, soon()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let ports = world.all::<Port>().await;
+        assert_eq!(ports.len(), 1, "{ports:?}");
+        // Should its runtime come back to it, there is another port.
+        let late = world.kuryr.create_endpoint(forgotten, soon()).await;
+        late.expect("an endpoint");
+    };
+    tokio::select! {
+        () = story => {}
+        never = world.kuryr.keep_releasing_orphans() => never,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interface_that_no_container_took_before_a_crash_goes_with_its_port() {
+    let mut world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    let container = world.run(&made).await.unwrap();
+    assert!(world.kuryr.settled(soon()).await);
+    assert_eq!(world.reasons().await, [""; 0], "it is just being started");
+    world.restart();
+    let end = world.host.plugged()[0].attachment.container.clone();
+    assert_eq!(world.reasons().await, [Reason::NotTaken(end).to_string()]);
+    assert_eq!(world.released().await, 1);
+    assert!(world.host.plugged().is_empty());
+    assert_eq!(world.all::<Port>().await, []);
+    // Docker may know of it after all, and is not hindered.
+    world.stop(&made, &container).await;
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after a crash").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_running_container_is_no_orphan_whatever_was_lost() {
+    let mut world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    let container = world.runs(&made).await;
+    assert!(world.kuryr.settled(soon()).await);
+    world.restart();
+    assert_eq!(world.reasons().await, [""; 0]);
+    // Open vSwitch's database is lost, the interface is there.
+    world.forget_plugged().await;
+    assert_eq!(world.reasons().await, [""; 0]);
+    world.stop(&made, &container).await;
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after all").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ports_of_others_are_no_orphans() {
+    let world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    let elsewhere = world.beside("host2");
+    elsewhere.reserve(&made).await;
+    let network = world.all::<Port>().await[0].network_id;
+    let port = |host: &str, owner: &str, name: &str| NewPort {
+        network_id: Some(network),
+        host_id: Some(host.to_owned()),
+        device_owner: owner.to_owned(),
+        name: name.to_owned(),
+        ..NewPort::default()
+    };
+    for new in [
+        port("host1", "compute:nova", "kuryr-unbound-port"),
+        port("host1", "compute:kuryr", "somebody's"),
+        port("", "compute:kuryr", "kuryr-unbound-port"),
+    ] {
+        world.make(&new).await;
+    }
+    assert_eq!(world.reasons().await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_touched_between_two_looks_stays() {
+    let mut world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    world.reserve(&made).await;
+    world.restart();
+    let seen = world.kuryr.orphans(soon()).await.unwrap();
+    let change = PortChange {
+        name: Some("kuryr-unbound-port".to_owned()),
+        admin_state_up: Some(false),
+        ..PortChange::default()
+    };
+    let [Orphan::Port { port, .. }] = &seen[..] else {
+        panic!("{seen:?}");
+    };
+    world.neutron.update(port.id, &change).await.unwrap();
+    let released = world.kuryr.release_orphans(&seen, soon()).await.unwrap();
+    assert_eq!(released.len(), 0);
+    assert_eq!(world.released().await, 1, "it is one all the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_twenty_go_at_a_time() {
+    let mut world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    for _ in 0..25 {
+        world.reserve(&made).await;
+    }
+    world.restart();
+    assert_eq!(world.released().await, 20);
+    assert_eq!(world.released().await, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interface_whose_port_somebody_removed_goes_once_no_container_has_it() {
+    let mut world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    let container = world.runs(&made).await;
+    assert!(world.kuryr.settled(soon()).await);
+    let port = world.port_of(&container).await.id;
+    world.neutron.delete::<Port>(port).await.unwrap();
+    world.restart();
+    assert_eq!(
+        world.reasons().await,
+        [""; 0],
+        "the container is still there"
+    );
+    let host = world.host.plugged()[0].attachment.host.clone();
+    world.host.take(&host, false);
+    let reason = Reason::NoPort(port.to_string());
+    assert_eq!(world.reasons().await, [reason.to_string()]);
+    assert_eq!(world.released().await, 1);
+    assert!(world.host.plugged().is_empty());
+    world.delete_network(&made).await;
+    world
+        .assert_nothing_left("after a port that somebody removed")
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interface_that_is_not_for_a_container_stays() {
+    let world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    world.runs(&made).await;
+    let mut other = world.host.plugged()[0].clone();
+    other.attachment.owner = "pool".to_owned();
+    other.attachment.interface_id = "00000000-0000-4000-8000-000000000001".to_owned();
+    other.attachment.host = "tap-other".parse().unwrap();
+    world.host.plug(&other, soon()).await.unwrap();
+    assert_eq!(world.reasons().await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_security_group_of_exposed_ports_goes_where_its_port_is_gone() {
+    let world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    let container = world.runs(&made).await;
+    let there = world.port_of(&container).await.id;
+    let id = |last: u8| -> PortId {
+        let id = format!("00000000-0000-4000-8000-0000000000{last:02}");
+        id.parse().unwrap()
+    };
+    let gone = id(1);
+    let group = |port: PortId, description: String| NewSecurityGroup {
+        name: format!("{port}-exposed_ports"),
+        description,
+    };
+    let pythons = "Docker exposed ports created by Kuryr.".to_owned();
+    for new in [
+        group(gone, format!("what container port {gone} exposes")),
+        group(id(2), pythons.clone()),
+        // Those that stay.
+        group(there, pythons),
+        group(id(3), "somebody's".to_owned()),
+    ] {
+        world.make(&new).await;
+    }
+    assert_eq!(world.released().await, 2);
+    let mut left = world.all::<SecurityGroup>().await;
+    left.retain(|group| group.name.ends_with("-exposed_ports"));
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(
+        left.iter()
+            .any(|group| group.name.contains(&there.to_string()))
+    );
+    assert_eq!(world.released().await, 0);
+}

@@ -1,0 +1,377 @@
+//! Warm ports: nobody waits for Neutron, nothing is used twice, and nothing is left.
+
+mod bad_days;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use kuryr_testkit::faulty::Fate;
+use neutron_api::{Port, PortChange};
+use tokio::time::sleep;
+
+use crate::world::{Made, Plan, Want, World, dual_stack, soon, subnet};
+
+/// Long enough for what goes on in the background.
+const A_WHILE: Duration = Duration::from_secs(5);
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_neutron_where_ports_are_warm() {
+    for plan in [subnet("10.20.0.0/24"), dual_stack()] {
+        let (world, made) = warmed(&plan).await;
+        world.wire.plan(|_, _| Fate::LoseRequest);
+        let containers = [
+            world.run(&made).await.unwrap(),
+            world.run(&made).await.unwrap(),
+        ];
+        for container in &containers {
+            world.stop(&made, container).await;
+        }
+        assert!(tokio::time::Instant::now() < soon());
+        world.wire.plan(|_, _| Fate::Pass);
+        world.delete_network(&made).await;
+        world.assert_nothing_left("after warm starts").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_port_is_its_containers_like_any_other() {
+    let (world, made) = warmed(&dual_stack()).await;
+    let before = ids(&world).await;
+    let container = world.run(&made).await.unwrap();
+    let port = world.port_of(&container).await;
+    assert!(before.contains(&port.id.to_string()));
+    assert_eq!(port.name, format!("{}-port", container.id));
+    assert_eq!(Some(port.mac_address), container.interface.mac);
+    assert_eq!(port.fixed_ips.len(), container.addresses.len());
+    let plugged = world.host.plugged();
+    let owners = plugged
+        .iter()
+        .filter(|vif| vif.attachment.owner == container.id.as_str());
+    let theirs: Vec<_> = owners
+        .map(|vif| vif.attachment.interface_id.clone())
+        .collect();
+    assert_eq!(theirs, [port.id.to_string()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_goes_from_one_container_to_the_next() {
+    let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    let before = ids(&world).await;
+    let first = world.run(&made).await.unwrap();
+    world.stop(&made, &first).await;
+    sleep(A_WHILE).await;
+    assert_eq!(ids(&world).await, before);
+    for port in world.all::<Port>().await {
+        assert!(
+            port.name.starts_with("kuryr-pool-port-host1-"),
+            "{}",
+            port.name
+        );
+        assert!(port.tags.is_empty(), "{:?}", port.tags);
+        assert_ne!(port.device_id, first.id.as_str());
+    }
+    let plugged = world.host.plugged();
+    assert_eq!(plugged.len(), before.len());
+    assert!(
+        plugged
+            .iter()
+            .all(|vif| vif.attachment.owner != first.id.as_str())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_has_changed_about_a_port_does_not_reach_the_next_container() {
+    let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    let container = world.run(&made).await.unwrap();
+    let port = world.port_of(&container).await;
+    let change = PortChange {
+        security_groups: Some(vec![]),
+        ..PortChange::default()
+    };
+    world.neutron.update(port.id, &change).await.unwrap();
+    world.stop(&made, &container).await;
+    sleep(A_WHILE).await;
+    assert!(!ids(&world).await.contains(&port.id.to_string()));
+    let id = port.id.to_string();
+    let plugged = world.host.plugged();
+    assert!(plugged.iter().all(|vif| vif.attachment.interface_id != id));
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after a changed port").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_exposes_ports_leaves_none_open_to_the_next() {
+    let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    let exposing = Want {
+        exposed: vec![kuryr_core::ExposedPort {
+            protocol: 6,
+            port: 80,
+        }],
+        ..Want::default()
+    };
+    let container = world.run_as(&made, &exposing).await.unwrap();
+    world.stop(&made, &container).await;
+    sleep(A_WHILE).await;
+    let groups: HashSet<_> = world
+        .all::<Port>()
+        .await
+        .into_iter()
+        .map(|port| port.security_groups)
+        .collect();
+    assert_eq!(groups.len(), 1);
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after an exposed port").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_is_given_on_only_when_its_addresses_are_released() {
+    let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    let container = world.run(&made).await.unwrap();
+    let _ = world.kuryr.leave(&made.id, &container.id, soon()).await;
+    world
+        .kuryr
+        .delete_endpoint(&made.id, &container.id, soon())
+        .await
+        .unwrap();
+    sleep(A_WHILE).await;
+    let others = [
+        world.run(&made).await.unwrap(),
+        world.run(&made).await.unwrap(),
+        world.run(&made).await.unwrap(),
+    ];
+    assert!(
+        others
+            .iter()
+            .all(|other| other.addresses != container.addresses)
+    );
+    let address = container.addresses[0].addr();
+    world
+        .kuryr
+        .release_address(&made.pools[0].id, address, soon())
+        .await
+        .unwrap();
+    for other in &others {
+        let now = world.port_of(other).await;
+        assert_eq!(now.fixed_ips[0].ip_address, other.addresses[0].addr());
+        world.stop(&made, other).await;
+    }
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after a late release").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wanted_address_of_a_warm_port_is_had_with_that_port() {
+    let (world, made) = warmed(&dual_stack()).await;
+    let port = world.all::<Port>().await.remove(0);
+    let four = port
+        .fixed_ips
+        .iter()
+        .map(|ip| ip.ip_address)
+        .find(std::net::IpAddr::is_ipv4);
+    world.wire.plan(|_, _| Fate::LoseRequest);
+    let container = world
+        .run_with(&made, Some(&four.unwrap().to_string()), None)
+        .await
+        .unwrap();
+    world.wire.plan(|_, _| Fate::Pass);
+    assert_eq!(world.port_of(&container).await.id, port.id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wanted_mac_address_is_had() {
+    let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    let mac = "02:00:00:00:00:01".parse().unwrap();
+    let container = world.run_with(&made, None, Some(mac)).await.unwrap();
+    assert_eq!(world.port_of(&container).await.mac_address, mac);
+    world.stop(&made, &container).await;
+    sleep(A_WHILE).await;
+    assert!(
+        world
+            .all::<Port>()
+            .await
+            .iter()
+            .all(|port| port.mac_address != mac)
+    );
+    world.delete_network(&made).await;
+    world
+        .assert_nothing_left("after a wanted MAC address")
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_subnet_is_not_filled_by_warm_ports() {
+    let world = World::warm();
+    let made = world.create_network(&subnet("10.20.0.0/27")).await.unwrap();
+    let mut containers = Vec::new();
+    for _ in 0..29 {
+        containers.push(world.run(&made).await.unwrap());
+        sleep(A_WHILE).await;
+    }
+    world.run(&made).await.unwrap_err();
+    for container in &containers {
+        world.stop(&made, container).await;
+    }
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after a full subnet").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_can_do_without() {
+    let world = World::warm();
+    let plan = Plan {
+        options: vec![("kuryr.pool", "off".to_owned())],
+        ..subnet("10.20.0.0/24")
+    };
+    let made = world.create_network(&plan).await.unwrap();
+    let container = world.run(&made).await.unwrap();
+    sleep(A_WHILE).await;
+    assert_eq!(world.all::<Port>().await.len(), 1);
+    world.stop(&made, &container).await;
+    sleep(A_WHILE).await;
+    assert_eq!(world.all::<Port>().await.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_ports_are_warm_as_were_started_at_once_and_few_after_a_while() {
+    let (world, made) = warmed(&subnet("10.20.0.0/16")).await;
+    let starts = (0..12).map(|_| world.run(&made));
+    let mut containers = Vec::new();
+    for start in starts {
+        containers.push(start.await.unwrap());
+    }
+    sleep(A_WHILE * 4).await;
+    assert_eq!(world.all::<Port>().await.len(), 24);
+    for container in &containers {
+        world.stop(&made, container).await;
+    }
+    sleep(Duration::from_secs(3 * 3600)).await;
+    assert_eq!(world.all::<Port>().await.len(), 2);
+    assert_eq!(world.host.plugged().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_hosts_do_not_take_each_others_warm_ports() {
+    let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    let mut names = HashSet::new();
+    for port in world.all::<Port>().await {
+        assert_eq!(port.host_id.as_deref(), Some("host1"));
+        names.insert(port.name);
+    }
+    assert_eq!(names.len(), 1);
+    let name = names.into_iter().next().unwrap();
+    assert!(
+        name.contains("host1") && name.contains(made.id.as_str()),
+        "{name}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_address_of_a_container_that_has_just_gone_can_be_wanted() {
+    let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    for pause in [0, 1, 20, 400] {
+        let first = world.run(&made).await.unwrap();
+        let address = first.addresses[0].addr();
+        world.stop(&made, &first).await;
+        sleep(Duration::from_millis(pause)).await;
+        let second = world
+            .run_with(&made, Some(&address.to_string()), None)
+            .await
+            .unwrap();
+        let port = world.port_of(&second).await;
+        assert_eq!(port.fixed_ips[0].ip_address, address);
+        sleep(A_WHILE).await;
+        assert_eq!(world.port_of(&second).await.id, port.id);
+        world.stop(&made, &second).await;
+        sleep(A_WHILE).await;
+    }
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after wanted addresses").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_when_another_goes_has_its_address_on_a_full_subnet() {
+    let world = World::warm();
+    let made = world.create_network(&subnet("10.20.0.0/27")).await.unwrap();
+    let mut containers = Vec::new();
+    for _ in 0..29 {
+        containers.push(world.run(&made).await.unwrap());
+    }
+    for _ in 0..10 {
+        world.stop(&made, &containers.remove(0)).await;
+        containers.push(world.run(&made).await.unwrap());
+    }
+    distinct(&containers.iter().collect::<Vec<_>>());
+    for container in &containers {
+        world.stop(&made, container).await;
+    }
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after a full subnet").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_no_endpoint_was_made_for_leaves_nothing() {
+    let (world, made) = warmed(&dual_stack()).await;
+    let promised = world.reserve(&made).await;
+    for (address, pool) in promised.addresses.iter().zip(&made.pools) {
+        let released = world
+            .kuryr
+            .release_address(&pool.id, address.addr(), soon());
+        released.await.unwrap();
+    }
+    sleep(A_WHILE).await;
+    assert_eq!(world.host.plugged().len(), world.all::<Port>().await.len());
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after an unused address").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_whose_requests_cross_have_what_they_were_promised() {
+    let (world, made) = warmed(&dual_stack()).await;
+    let (mut one, mut other) = (Vec::new(), Vec::new());
+    for pool in &made.pools {
+        for addresses in [&mut one, &mut other] {
+            let any = kuryr_core::AddressRequest::default();
+            let address = world.kuryr.reserve_address(&pool.id, any, soon()).await;
+            addresses.push(address.unwrap());
+        }
+    }
+    for addresses in [one, other] {
+        let mut new = world.reserve(&made).await;
+        for (address, pool) in new.addresses.iter().zip(&made.pools) {
+            let released = world
+                .kuryr
+                .release_address(&pool.id, address.addr(), soon());
+            released.await.unwrap();
+        }
+        new.addresses = addresses;
+        let interface = world.kuryr.create_endpoint(new.clone(), soon()).await;
+        let has: HashSet<_> = interface.unwrap().addresses.into_iter().collect();
+        assert_eq!(has, new.addresses.iter().copied().collect());
+        let deleted = world.kuryr.delete_endpoint(&made.id, &new.id, soon());
+        deleted.await.unwrap();
+    }
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after crossed requests").await;
+}
+
+/// A network in use, with its warm ports.
+async fn warmed(plan: &Plan) -> (World, Made) {
+    let world = World::warm();
+    let made = world.create_network(plan).await.unwrap();
+    let first = world.run(&made).await.unwrap();
+    sleep(A_WHILE).await;
+    world.stop(&made, &first).await;
+    sleep(A_WHILE).await;
+    assert!(world.all::<Port>().await.len() >= 2);
+    (world, made)
+}
+
+async fn ids(world: &World) -> HashSet<String> {
+    let ports = world.all::<Port>().await.into_iter();
+    ports.map(|port| port.id.to_string()).collect()
+}
+
+fn distinct(containers: &[&crate::world::Container]) {
+    let addresses: HashSet<_> = containers.iter().map(|one| one.addresses.clone()).collect();
+    assert_eq!(addresses.len(), containers.len());
+}
