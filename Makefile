@@ -7,7 +7,7 @@ DESTDIR ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROGRAM := $(abspath $(TARGET)/release/kuryr)
 
-.PHONY: help build install check test e2e demo cloud cloud-down bench clean
+.PHONY: help build install check test test-kernel e2e soak demo demo-cloud cloud cloud-down bench bench-standalone bench-plug clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -18,15 +18,25 @@ build: ## the program, for use
 install: build ## the program and its second name, to PREFIX (/usr/local)
 	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/kuryr
 	ln -sf kuryr $(DESTDIR)$(PREFIX)/bin/kuryr-server
+	ln -sf kuryr $(DESTDIR)$(PREFIX)/bin/kuryr-status
 
-demo: ## two containers on a real Neutron, all on this machine (as root)
+soak: ## random containers and killed programs for MINUTES (20), then an audit; SEED repeats one (as root)
+	@KURYR_SOAK_SECONDS=$$(($(or $(MINUTES),20) * 60)) $(if $(SEED),KURYR_SOAK_SEED=$(SEED)) tools/test lab e2e -- soak:: --nocapture
+
+demo: ## two containers on Neutron's ways, on this machine alone, without a cloud (as root)
 	@tools/demo
+
+demo-cloud: ## two containers on a real Neutron, all on this machine (as root)
+	@tools/demo-cloud
 
 check: ## the quick loop: all that needs no root and nothing installed
 	@tools/test static quick
 
 test: ## everything, on real parts (as root)
 	@tools/test all
+
+test-kernel: ## the ways of plugging on Debian's own kernel, in an emulated machine (as root)
+	@tools/test kernel
 
 e2e: ## the end-to-end tests alone; TESTS="name name" picks some
 	@tools/test lab e2e -- $(TESTS)
@@ -37,8 +47,15 @@ cloud: ## the lab: a real Keystone, Neutron, OVN, Open vSwitch and Docker
 cloud-down: ## removes the lab
 	@lab/lab down
 
-bench: ## docker run through Kuryr, the Python daemon and Docker's bridge, in turns
+bench: ## docker run through Kuryr, the Python daemon and Docker's bridge, in turns; then without a cloud
 	@tools/bench
+	@tools/bench-standalone
+
+bench-plug: ## plugging and unplugging alone, into a real Open vSwitch; fails above 15 ms of our own time
+	@$(CARGO) bench --locked -p kuryr-vif --bench plug
+
+bench-standalone: ## starts and throughput without a cloud against Docker's bridge, in turns
+	@tools/bench-standalone
 
 clean: ## what was built
 	$(CARGO) clean

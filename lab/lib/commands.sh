@@ -26,6 +26,7 @@ lab_up() {
     esac
     for host in "${hosts[@]}"; do host_number "$host" >/dev/null; done
     lock
+    if [[ ${hosts[*]} == alone ]]; then alone_up && return; fi
     if everything_runs cloud "${hosts[@]}"; then
         say "The lab is up: cloud ${hosts[*]}."
         return 0
@@ -36,6 +37,18 @@ lab_up() {
     together cloud_up "hosts_up ${hosts[*]}"
     for host in "${hosts[@]}"; do step "$host known to Neutron" host_registered "$host"; done
     say "The lab is up after $(seconds_since "$start") s. Next: $LAB_DIR/lab enter ${hosts[0]}"
+}
+
+# A Docker host that needs no cloud; the world beyond its default route is the underlay.
+alone_up() {
+    local start=$EPOCHREALTIME
+    everything_runs alone && say "The host is up: alone." && return
+    say "Starting a host without a cloud: alone"
+    prepare
+    step "underlay" underlay_up
+    step "alone: namespaces, links" alone_network
+    step "alone: dockerd" host_docker alone
+    say "The host is up after $(seconds_since "$start") s. Next: $LAB_DIR/lab enter alone"
 }
 
 # Labs that run side by side share the cache.
@@ -75,6 +88,7 @@ space_parts() { # SPACE
     case $1 in
         cloud) say "${CLOUD_PARTS[@]}" ;;
         host*) say "${HOST_PARTS[@]}" ;;
+        alone) say "${ALONE_PARTS[@]}" ;;
     esac
 }
 
@@ -92,7 +106,7 @@ lab_status() {
     for space in $(spaces); do
         pid=$(space_holder "$space") || pid="gone"
         printf '%s (namespaces of %s)' "$space" "$pid"
-        [[ $space != host* || $pid == gone ]] || printf ', Docker %s' "$(docker_flavour "$space")"
+        [[ $space != host* && $space != alone || $pid == gone ]] || printf ', Docker %s' "$(docker_flavour "$space")"
         echo
         parts=$(space_parts "$space")
         [[ ! -e $LAB_STATE/$space.kuryr-py.pid ]] || parts+=" kuryr-py"
@@ -157,8 +171,18 @@ lab_docker() { # HOST FLAVOUR
     [[ $2 == 20 || $2 == 28 ]] || die "no such Docker: $2 (20 or 28)"
     lock
     space_holder "$1" >/dev/null || die "$1 is not up (lab up $1)"
-    [[ $2 == 20 || -x $LAB_CACHE/docker28/usr/sbin/dockerd ]] || step "Docker 28 from Debian" fetch_docker28
+    [[ $2 == 20 ]] || cache_docker28
     step "$1: dockerd $2" docker_switch "$1" "$2"
+}
+
+lab_fetch() { # 28
+    [[ ${1-} == 28 ]] || die "usage: lab fetch 28"
+    lock
+    cache_docker28
+}
+
+cache_docker28() {
+    [[ -x $LAB_CACHE/docker28/usr/sbin/dockerd ]] || step "Docker 28 from Debian" fetch_docker28
 }
 
 lab_python() { # HOST up|down

@@ -12,11 +12,16 @@ export LAB_CACHE LAB_STATE LAB_DEADLINE LAB_VENV LAB_PY_VENV LAB_DIR
 MGMT_NET=10.99.0
 TUNNEL_NET=10.98.0
 CLOUD_ADDRESS=$MGMT_NET.1
-export MGMT_NET TUNNEL_NET CLOUD_ADDRESS
+# What a host without a cloud has beyond its default routes.
+WORLD_ADDRESS=$MGMT_NET.254
+WORLD_ADDRESS6=fd00:99::254
+export MGMT_NET TUNNEL_NET CLOUD_ADDRESS WORLD_ADDRESS WORLD_ADDRESS6
 
 CLOUD_PARTS=(mariadb ovn-nb ovn-sb ovn-northd nginx keystone neutron neutron-maintenance)
 HOST_PARTS=(ovsdb vswitchd ovn-controller containerd dockerd)
-export CLOUD_PARTS HOST_PARTS
+# A Docker host without a cloud.
+ALONE_PARTS=(containerd dockerd)
+export CLOUD_PARTS HOST_PARTS ALONE_PARTS
 
 say() { printf '%s\n' "$*"; }
 
@@ -27,7 +32,8 @@ die() {
 
 # The number N of host N: its addresses end in 10+N.
 host_number() {
-    [[ $1 =~ ^host([1-9])$ ]] || die "no such host: $1 (host1 to host9)"
+    [[ $1 != alone ]] || { printf 20 && return; }
+    [[ $1 =~ ^host([1-9])$ ]] || die "no such host: $1 (host1 to host9, alone)"
     printf '%s' "${BASH_REMATCH[1]}"
 }
 

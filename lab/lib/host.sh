@@ -44,6 +44,19 @@ host_network() { # HOST
     link_tools "$1"
 }
 
+# The world: what is not on the host's own networks, and answers it.
+alone_network() {
+    in_space underlay ip address replace "$WORLD_ADDRESS/24" dev mgmt
+    in_space underlay ip address replace "$WORLD_ADDRESS6/64" dev mgmt nodad
+    space_up alone
+    attach alone mgmt mgmt0
+    in_space alone ip address replace "$MGMT_NET.30/24" dev mgmt0
+    in_space alone ip address replace "${WORLD_ADDRESS6%::*}::30/64" dev mgmt0 nodad
+    in_space alone ip route replace default via "$WORLD_ADDRESS"
+    in_space alone ip route replace default via "$WORLD_ADDRESS6"
+    link_tools alone
+}
+
 # What `lab enter` finds first on its PATH.
 link_tools() { # SPACE
     local tool

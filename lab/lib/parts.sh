@@ -8,7 +8,7 @@ part_split() { # NAME : sets $part and $space
         *" $part "*) [[ $space == cloud ]] && return 0 ;;
     esac
     case " ${HOST_PARTS[*]} kuryr-py " in
-        *" $part "*) [[ $space == host[1-9] ]] && return 0 ;;
+        *" $part "*) [[ $space == host[1-9] || $space == alone ]] && return 0 ;;
     esac
     die "no such part: $1 (${CLOUD_PARTS[*]}; on a host: ${HOST_PARTS[*]/%/@HOST} kuryr-py@HOST)"
 }

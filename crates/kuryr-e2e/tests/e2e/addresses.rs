@@ -97,7 +97,7 @@ fn a_taken_address_is_a_clear_error_and_stays_where_it_is() {
         .try_sleeper(&network, "--ip 10.20.0.77")
         .expect_failure("a second --ip");
     assert!(
-        error.contains("10.20.0.77") && error.contains("IpAddressAlreadyAllocated"),
+        error.contains("10.20.0.77 is in use by port") && error.contains("compute:kuryr"),
         "{error}"
     );
     let after = port_at("10.20.0.77");

@@ -15,9 +15,12 @@ fn containers_reach_each_other_from_the_first_packet_on() {
         .inside(&a, &format!("ping -c 1 -W 1 {address}"))
         .expect("the first packet");
     assert_tcp(&kuryr, &a, &b, &address);
+    let ten_seconds = std::time::Duration::from_secs(10);
+    crate::lab::within(ten_seconds, "Neutron has heard that the port is up", || {
+        port_at(&address).status == PortStatus::Active
+    });
     let port = port_at(&address);
     assert_eq!(port.host_id.as_deref(), Some("host1"));
-    assert_eq!(port.status, PortStatus::Active);
     assert_eq!(port.device_owner, "compute:kuryr");
     let mac = kuryr.address(&b, &network, "MacAddress");
     assert_eq!(
@@ -76,6 +79,7 @@ fn the_interface_is_the_networks() {
     let network = kuryr.network("--subnet 10.20.0.0/24");
     let a = kuryr.sleeper(&network, "");
     let port = port_at(&kuryr.address(&a, &network, "IPAddress"));
+    let endpoint = endpoint(&kuryr, &a, &network);
     let inside = kuryr
         .inside(&a, "ip addr show eth0; ip route")
         .expect("ip addr");
@@ -99,7 +103,7 @@ fn the_interface_is_the_networks() {
     for (key, value) in [
         ("iface-id", port.id.to_string()),
         ("attached-mac", port.mac_address.to_string()),
-        ("vm-uuid", port.device_id),
+        ("vm-uuid", endpoint),
         ("iface-status", "active".to_owned()),
         ("owner", "kuryr".to_owned()),
     ] {
@@ -174,8 +178,7 @@ fn ports_bear_the_names_and_tags_of_the_python_kuryr() {
     let id = kuryr
         .docker(&format!("network inspect -f '{{{{.Id}}}}' {network}"))
         .text;
-    let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").EndpointID}}}}");
-    let endpoint = kuryr.docker(&format!("inspect -f '{format}' {a}")).text;
+    let endpoint = endpoint(&kuryr, &a, &network);
     let address = kuryr.address(&a, &network, "IPAddress");
     let halves = |id: &str| {
         [
@@ -229,4 +232,12 @@ pub(crate) fn assert_tcp_between(here: &Kuryr, from: &str, there: &Kuryr, to: &s
         "for i in 1 2 3 4 5; do sleep 0.2; test $(nc -w 3 {address} 7000 </dev/null | wc -c) = 300000 && exit 0; done; exit 1"
     );
     here.inside(from, &client).expect("TCP");
+}
+
+/// Docker's id of the container's endpoint. The port gets it after Docker's answer.
+fn endpoint(kuryr: &Kuryr, container: &str, network: &str) -> String {
+    let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").EndpointID}}}}");
+    kuryr
+        .docker(&format!("inspect -f '{format}' {container}"))
+        .text
 }

@@ -1,7 +1,9 @@
 //! Two hosts, one Neutron.
 
-use crate::lab::{Kuryr, on};
-use crate::traces::port_at;
+use std::time::Duration;
+
+use crate::lab::{Kuryr, on, until};
+use crate::traces::{port_at, ports_at};
 
 #[test]
 #[ignore = "needs the lab: make test"]
@@ -21,6 +23,8 @@ fn containers_on_two_hosts_reach_each_other_through_the_tunnel() {
     let tunnels = on("host1", "ovs-vsctl --bare --columns=type list Interface").text;
     assert!(tunnels.contains("geneve"), "{tunnels}");
     there.clear();
+    // Its port goes after Docker has its answer, and while it is there the network is in use.
+    assert!(until(Duration::from_secs(10), || ports_at(&address).is_empty()));
     here.clear();
     there.end();
     here.end();

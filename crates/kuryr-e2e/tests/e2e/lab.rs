@@ -5,46 +5,18 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub(crate) use crate::commands::{Said, until, within};
+use crate::commands::{script, with_rights};
 use crate::traces::Traces;
-
-/// What a command said, and whether it succeeded.
-#[derive(Clone, Debug)]
-pub(crate) struct Said {
-    pub(crate) ok: bool,
-    pub(crate) text: String,
-}
-
-impl Said {
-    #[track_caller]
-    pub(crate) fn expect(self, what: &str) -> String {
-        assert!(self.ok, "{what}: {}", self.text);
-        self.text
-    }
-
-    #[track_caller]
-    pub(crate) fn expect_failure(self, what: &str) -> String {
-        assert!(!self.ok, "{what} did not fail: {}", self.text);
-        self.text
-    }
-}
 
 /// Runs a shell command on a host of the lab.
 pub(crate) fn on(host: &str, command: &str) -> Said {
-    let output = enter(host, command)
-        .stdin(Stdio::null())
-        .output()
-        .expect("lab/lab");
-    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.push_str(&String::from_utf8_lossy(&output.stderr));
-    Said {
-        ok: output.status.success(),
-        text: text.trim().to_owned(),
-    }
+    Said::by(enter(host, command))
 }
 
 /// Runs `lab/lab` itself.
@@ -57,18 +29,14 @@ pub(crate) fn lab(args: &[&str]) -> Said {
     }
 }
 
-fn enter(host: &str, command: &str) -> Command {
+pub(crate) fn enter(host: &str, command: &str) -> Command {
     let mut enter = Command::new(script());
     enter.args(["enter", host, "--", "sh", "-c", command]);
     enter
 }
 
-fn script() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../lab/lab")
-}
-
 /// The program under test.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let named = std::env::var_os("KURYR_TEST_PROGRAM");
     named.map_or_else(
         || {
@@ -144,7 +112,8 @@ impl Kuryr {
 
     pub(crate) fn start(&mut self) {
         let command = format!(
-            "exec {} serve --config-file {}/kuryr.conf",
+            "exec {} {} serve --config-file {}/kuryr.conf",
+            with_rights(""),
             program().display(),
             self.folder.path().display()
         );
@@ -160,6 +129,17 @@ impl Kuryr {
         within(Duration::from_secs(10), "Kuryr's socket", || {
             on(self.host, &socket).ok
         });
+    }
+
+    /// What is said of this host, Neutron and the configuration.
+    pub(crate) fn upgrade_check(&self) -> Said {
+        let conf = self.folder.path().join("kuryr.conf");
+        let (program, conf) = (program(), conf.display().to_string());
+        let check = format!(
+            "{} status --config-file {conf} upgrade check",
+            program.display()
+        );
+        on(self.host, &check)
     }
 
     /// SIGTERM, or SIGKILL; returns when the program has ended.
@@ -328,25 +308,4 @@ impl Drop for Kuryr {
         }
         crate::traces::sweep();
     }
-}
-
-/// Waits for `condition`; whether it came true.
-pub(crate) fn until(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    while !condition() {
-        if start.elapsed() > patience {
-            return false;
-        }
-        sleep(Duration::from_millis(100));
-    }
-    true
-}
-
-/// Waits for `condition`, and fails if it does not come true.
-#[track_caller]
-pub(crate) fn within(patience: Duration, what: &str, condition: impl FnMut() -> bool) {
-    assert!(
-        until(patience, condition),
-        "{what}: not within {patience:?}"
-    );
 }

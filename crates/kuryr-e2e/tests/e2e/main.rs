@@ -12,8 +12,15 @@
 
 mod addresses;
 mod bad_days;
+#[path = "../shared/commands.rs"]
+mod commands;
 mod containers;
 mod daemon;
 mod hosts;
 mod lab;
+mod ports;
+mod soak;
+mod swarm;
+mod takeover;
 mod traces;
+mod warm;

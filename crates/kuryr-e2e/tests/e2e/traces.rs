@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use keystone::{Auth, Domain, EndpointChoice, Project, Scope, Session, Settings, Tls, User};
-use neutron_api::{Network, Port, Resource, Subnet, SubnetPool};
+use neutron_api::{Network, Port, Resource, SecurityGroup, Subnet, SubnetPool};
 use neutron_client::{Failure, Filter, Neutron};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
@@ -77,6 +77,9 @@ fn neutron_objects() -> Vec<String> {
             .into_iter()
             .map(|p| format!("subnet pool {} {}", p.id, p.name)),
     );
+    let exposed = list::<SecurityGroup>().into_iter();
+    let exposed = exposed.filter(|group| group.name.ends_with("-exposed_ports"));
+    all.extend(exposed.map(|group| format!("security group {} {}", group.id, group.name)));
     let ports = list::<Port>().into_iter();
     all.extend(ports.map(|p| format!("port {} {} {}", p.id, p.device_owner, p.name)));
     all
@@ -111,13 +114,17 @@ pub(crate) fn list<R: Resource>() -> Vec<R> {
 
 /// The port of a container's endpoint.
 pub(crate) fn port_at(address: &str) -> Port {
-    let filter = Filter::new().at(address.parse().unwrap());
-    let ports = wait(neutron().list::<Port>(&filter)).unwrap();
-    <[Port; 1]>::try_from(ports)
+    <[Port; 1]>::try_from(ports_at(address))
         .expect("one port")
         .into_iter()
         .next()
         .unwrap()
+}
+
+/// The ports with an address, of all networks.
+pub(crate) fn ports_at(address: &str) -> Vec<Port> {
+    let filter = Filter::new().at(address.parse().unwrap());
+    wait(neutron().list(&filter)).unwrap()
 }
 
 pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
