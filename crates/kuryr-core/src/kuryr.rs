@@ -1,5 +1,6 @@
 //! The one thing that front ends hold.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -102,6 +103,8 @@ pub struct Shared {
     pub(crate) ranges: Keyed<IpNet>,
     pub(crate) lease_turns: Keyed<PoolId>,
     pub(crate) exposure_turns: Keyed<PortId>,
+    /// Something may have become an orphan.
+    pub(crate) suspicion: AtomicBool,
     pub(crate) background: TaskTracker,
 }
 
@@ -148,6 +151,7 @@ impl Kuryr {
             ranges: Keyed::default(),
             lease_turns: Keyed::default(),
             exposure_turns: Keyed::default(),
+            suspicion: AtomicBool::new(false),
             background: TaskTracker::new(),
         }));
         let kept = kuryr.debts.resume();

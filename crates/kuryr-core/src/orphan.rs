@@ -9,6 +9,7 @@ mod look;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use kuryr_vif::{Attachment as Plugged, IfName};
@@ -30,7 +31,7 @@ pub enum Orphan {
         /// What is plugged for it here, if anything is.
         plugged: Option<Plugged>,
     },
-    /// An interface on this host whose port is gone.
+    /// An interface on this host whose port is gone, or not bound to this host.
     Interface(Plugged),
     /// The security group of what a container has exposed, whose port is gone.
     SecurityGroup {
@@ -57,7 +58,7 @@ impl fmt::Display for Reason {
         match self {
             Self::NotPlugged => write!(f, "nothing on this host is plugged for it"),
             Self::NotTaken(end) => write!(f, "no container has its interface {end}"),
-            Self::NoPort(port) => write!(f, "Neutron has no port {port}"),
+            Self::NoPort(port) => write!(f, "Neutron has no port {port} that it could be of"),
         }
     }
 }
@@ -125,8 +126,8 @@ impl Orphan {
 
 /// From one look to the next: what is under way is over by then, as no call takes longer.
 pub const BETWEEN_LOOKS: Duration = Duration::from_secs(45);
-/// How often an orphan is looked for when the last look found none and no address is known to wait for
-/// an endpoint in vain: errors of this run are debts, so only what comes from outside can make one.
+/// How often an orphan is looked for when the last look found none, no address is known to wait for an
+/// endpoint in vain and nothing could not be unplugged: only what comes from outside can make one then.
 const QUIET: Duration = Duration::from_secs(600);
 const GLANCE: Duration = Duration::from_secs(10);
 /// How many are released after one look: if ever this judges wrongly, there is time to notice.
@@ -169,6 +170,9 @@ impl Kuryr {
             }
             tracing::warn!("releasing {orphan}: {reason}");
             match &orphan {
+                Orphan::Port { port, .. } if self.port_adoptions.has(port.id) => {
+                    self.abandon_port(port.id).await;
+                }
                 Orphan::Port { port, .. } => self.debts.owe(removal_of(port, true)).await,
                 Orphan::Interface(_) => {}
                 Orphan::SecurityGroup { port, .. } => {
@@ -178,6 +182,11 @@ impl Kuryr {
             released.push(orphan);
         }
         Ok(released)
+    }
+
+    /// Whether something of this run, and not only what comes from outside, may have become one.
+    fn may_have_orphans(&self) -> bool {
+        self.reservations.has_forgotten() || self.suspicion.swap(false, Relaxed)
     }
 
     /// Looks for orphans, now and then, and releases those that two looks have found. Never ends.
@@ -211,7 +220,7 @@ impl Kuryr {
                 }
             };
             let next = Instant::now() + pause;
-            while Instant::now() < next && (pause < QUIET || !self.reservations.has_forgotten()) {
+            while Instant::now() < next && (pause < QUIET || !self.may_have_orphans()) {
                 sleep(GLANCE.min(next - Instant::now())).await;
             }
         }

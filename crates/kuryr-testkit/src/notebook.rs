@@ -15,9 +15,63 @@ pub struct Notebook {
     plugged: Mutex<Vec<Vif>>,
     taken: Mutex<BTreeSet<IfName>>,
     published: Mutex<BTreeMap<String, Vec<PublishedPort>>>,
+    trouble: Mutex<Option<Trouble>>,
+}
+
+/// What plugging and unplugging meets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Trouble {
+    /// It gets stuck for good before it does anything, as if the program were killed there.
+    StuckBefore,
+    /// Likewise after it.
+    StuckAfter,
+    /// It is refused.
+    Refusal,
 }
 
 impl Notebook {
+    /// From now on plugging and unplugging meets this, or nothing any more.
+    pub fn meet(&self, trouble: Option<Trouble>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    async fn around(
+        &self,
+        attachment: &Attachment,
+        act: impl FnOnce(&mut Vec<Vif>) + Send,
+    ) -> Result<(), Error> {
+        let trouble = *self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(Trouble::Refusal) => {
+                return Err(Error::NoLinuxBridge {
+                    bridge: attachment.host.clone(),
+                    interface: attachment.host.clone(),
+                });
+            }
+            Some(Trouble::StuckBefore) => std::future::pending().await,
+            Some(Trouble::StuckAfter) | None => act(&mut self.notes()),
+        }
+        if trouble.is_some() {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+
+    /// The same host for a program that is started after this one's was killed.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        fn noted<T: Clone>(notes: &Mutex<T>) -> Mutex<T> {
+            let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+            Mutex::new(notes.clone())
+        }
+        Self {
+            plugged: noted(&self.plugged),
+            taken: noted(&self.taken),
+            published: noted(&self.published),
+            trouble: Mutex::default(),
+        }
+    }
+
     /// What is plugged now, in the order of plugging.
     pub fn plugged(&self) -> Vec<Vif> {
         self.notes().clone()
@@ -50,15 +104,16 @@ impl Notebook {
 #[async_trait]
 impl Plug for Notebook {
     async fn plug(&self, vif: &Vif, _: Instant) -> Result<(), Error> {
-        let mut notes = self.notes();
-        notes.retain(|other| other.attachment.interface_id != vif.attachment.interface_id);
-        notes.push(vif.clone());
-        Ok(())
+        let plug = |notes: &mut Vec<Vif>| {
+            notes.retain(|other| other.attachment.interface_id != vif.attachment.interface_id);
+            notes.push(vif.clone());
+        };
+        self.around(&vif.attachment, plug).await
     }
 
     async fn unplug(&self, attachment: &Attachment, _: Instant) -> Result<(), Error> {
-        self.notes().retain(|vif| vif.attachment != *attachment);
-        Ok(())
+        let unplug = |notes: &mut Vec<Vif>| notes.retain(|vif| vif.attachment != *attachment);
+        self.around(attachment, unplug).await
     }
 
     async fn wired(&self, _: &Attachment, _: Instant) -> Result<bool, Error> {

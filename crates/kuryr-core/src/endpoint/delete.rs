@@ -1,5 +1,7 @@
 //! Endpoints that go: the interface at once, the port in the background.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use kuryr_vif::Attachment as Plugged;
 use neutron_api::{Port, PortId};
 use neutron_client::Filter;
@@ -108,7 +110,12 @@ impl Kuryr {
             "unplug port {} of endpoint {}",
             plugged.interface_id, plugged.owner
         );
-        self.host.unplug(plugged, by).await.map_err(plugging(act))
+        let unplugged = self.host.unplug(plugged, by).await;
+        if unplugged.is_err() {
+            // The runtime does not ask again.
+            self.suspicion.store(true, Relaxed);
+        }
+        unplugged.map_err(plugging(act))
     }
 
     /// The ports that we have made for an endpoint, as Neutron knows them.

@@ -64,13 +64,18 @@ impl Kuryr {
         Ok(ports)
     }
 
-    /// Whether this run knows of no use of a port that is ours, and does not part with it already.
+    /// Whether this run knows of no use of a port that is ours, or that we have plugged for somebody,
+    /// and does not part with it already.
     fn may_be_orphan(&self, port: &Port, plugged: Option<&Plugged>) -> bool {
-        is_ours(port, &port.device_id)
-            && !self.is_kept_warm(port, plugged)
+        // An adopted port that is not plugged is put back by another clock.
+        let adopted = self.port_adoptions.has(port.id);
+        (if adopted {
+            plugged.is_some()
+        } else {
+            is_ours(port, &port.device_id)
+        }) && !self.is_kept_warm(port, plugged)
             && !self.port_pools.has(port.id)
             && !self.reservations.awaits_endpoint(port.id)
-            && !self.port_adoptions.has(port.id)
             && !self.endpoints.have(port.id)
             && !self.debts.are_about(port)
     }
@@ -96,7 +101,8 @@ impl Kuryr {
         self.host.is_taken(&looked_at).await.map_err(act)
     }
 
-    /// Of what is plugged for endpoints here, the interfaces that no container has, and no port.
+    /// Of what is plugged for endpoints here, the interfaces that no container has, and no port that is
+    /// bound to this host.
     async fn interfaces_without_port(
         &self,
         neutron: &Neutron,
@@ -112,7 +118,8 @@ impl Kuryr {
                 lonely.push((port, plugged));
             }
         }
-        let gone = without_port(neutron, lonely).await?;
+        let here = Filter::new().with("binding:host_id", &self.settings.host);
+        let gone = without_port(neutron, lonely, here).await?;
         Ok(gone
             .into_iter()
             .map(|(_, it)| Orphan::Interface(it))
@@ -128,7 +135,7 @@ async fn groups_without_port(neutron: &Neutron) -> Result<Vec<Orphan>, Error> {
         let port = names::exposing_port(&group.name, &group.description)?;
         Some((port, group))
     });
-    let gone = without_port(neutron, of_ports.collect()).await?;
+    let gone = without_port(neutron, of_ports.collect(), Filter::new()).await?;
     let orphan = |(port, group)| Orphan::SecurityGroup {
         group: Box::new(group),
         port,
@@ -136,15 +143,16 @@ async fn groups_without_port(neutron: &Neutron) -> Result<Vec<Orphan>, Error> {
     Ok(gone.into_iter().map(orphan).collect())
 }
 
-/// Those of `things` whose port Neutron does not have.
+/// Those of `things` whose port is not among those that Neutron has and that `filter` selects.
 async fn without_port<T>(
     neutron: &Neutron,
     mut things: Vec<(PortId, T)>,
+    filter: Filter,
 ) -> Result<Vec<(PortId, T)>, Error> {
     let mut there = HashSet::new();
     for some in things.chunks(AT_ONCE) {
         let each = |filter: Filter, (port, _): &(PortId, T)| filter.with("id", port);
-        let filter = some.iter().fold(Filter::new(), each);
+        let filter = some.iter().fold(filter.clone(), each);
         let found = neutron.list::<Port>(&filter).await;
         let found = found.map_err(told("ask which ports are still there".to_owned()))?;
         there.extend(found.into_iter().map(|port| port.id));

@@ -1,12 +1,16 @@
 //! Exchange k with Neutron fails, for every k and in every way: what Docker then asks for works,
 //! and when all is removed nothing is left.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use kuryr_core::{ExposedPort, IpVersion};
 use kuryr_testkit::faulty::Fate;
+use kuryr_testkit::notebook::Trouble;
 
-use crate::world::{Plan, Want, World, dual_stack, subnet};
+use crate::world::{Made, Plan, Want, World, dual_stack, subnet};
 
 /// More exchanges than any of the stories below has.
 const FAR: usize = 80;
@@ -166,6 +170,120 @@ async fn a_program_killed_while_it_makes_or_removes_a_network_leaves_nothing() {
     }
 }
 
+/// Before each exchange with Neutron and after it, and around each interface that is plugged or
+/// unplugged; together with Docker, which then has forgotten the container, or alone.
+#[tokio::test(start_paused = true)]
+async fn a_program_killed_while_a_container_starts_or_stops_leaves_nothing() {
+    for (name, plan) in plans() {
+        for warm in [false, true] {
+            for verb in [Verb::Start, Verb::StartForgotten, Verb::Stop] {
+                for point in points() {
+                    let mut world = if warm { World::warm() } else { World::new() };
+                    let made = world.create_network(&plan).await.unwrap();
+                    let reached = kill(&mut world, &made, verb, point, &exposing()).await;
+                    let when = format!("{name}, warm {warm}: {verb:?} killed {point:?}");
+                    world.two_minutes_pass().await;
+                    world.delete_network(&made).await;
+                    world.assert_nothing_left(&when).await;
+                    if !reached {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adopted_port_is_as_before_wherever_the_program_was_killed() {
+    for verb in [Verb::Start, Verb::StartForgotten, Verb::Stop] {
+        for point in points() {
+            let (mut world, made) = crate::ports::adopted(&["10.50.0.0/24"]).await;
+            let port = crate::ports::port(&world, &made, |_| {}).await;
+            let before = world.whole(port.id).await;
+            let want = Want {
+                ip: Some(crate::ports::ADDRESS),
+                ..Want::default()
+            };
+            let reached = kill(&mut world, &made, verb, point, &want).await;
+            world.two_minutes_pass().await;
+            assert!(world.kuryr.settled(crate::world::soon()).await);
+            let when = format!("{verb:?} killed {point:?}");
+            assert_eq!(world.whole(port.id).await, before, "{when}");
+            assert!(world.host.plugged().is_empty(), "{when}");
+            world.delete_network(&made).await;
+            crate::ports::forget_theirs(&world).await;
+            world.assert_nothing_left(&when).await;
+            if !reached {
+                break;
+            }
+        }
+    }
+}
+
+/// What the program is doing when it is killed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Verb {
+    Start,
+    /// Docker is killed with it, and forgets what it had not finished.
+    StartForgotten,
+    Stop,
+}
+
+/// Where it is killed.
+#[derive(Clone, Copy, Debug)]
+enum Point {
+    Plugging(Trouble),
+    /// At the exchange of this number: before it, or after.
+    Exchange(usize, Fate),
+}
+
+fn points() -> impl Iterator<Item = Point> {
+    const FOR_EVER: Duration = Duration::from_secs(86_400);
+    let plugging = [Trouble::StuckBefore, Trouble::StuckAfter].map(Point::Plugging);
+    let exchanges = (0..FAR).flat_map(|number| {
+        [Fate::Take(FOR_EVER), Fate::KeepReply].map(|fate| Point::Exchange(number, fate))
+    });
+    plugging.into_iter().chain(exchanges)
+}
+
+/// Kills the program there; false where it never comes there.
+async fn kill(world: &mut World, made: &Made, verb: Verb, point: Point, want: &Want<'_>) -> bool {
+    // Also what is written in the background comes within a moment.
+    const MOMENT: Duration = Duration::from_secs(5);
+    let running = match verb {
+        Verb::Start | Verb::StartForgotten => None,
+        Verb::Stop => Some(world.run_as(made, want).await.unwrap()),
+    };
+    assert!(world.kuryr.settled(crate::world::soon()).await);
+    let reached = Arc::new(AtomicBool::new(false));
+    match point {
+        Point::Plugging(trouble) => {
+            world.host.meet(Some(trouble));
+            reached.store(true, Relaxed);
+        }
+        Point::Exchange(k, fate) => {
+            let reached = Arc::clone(&reached);
+            world.wire.plan(move |number, _| {
+                if number == k {
+                    reached.store(true, Relaxed);
+                    fate
+                } else {
+                    Fate::Pass
+                }
+            });
+        }
+    }
+    match running {
+        None => {
+            let forgets = verb == Verb::StartForgotten;
+            world.kill_starting(made, want, MOMENT, forgets).await;
+        }
+        Some(container) => world.kill_stopping(made, &container, MOMENT).await,
+    }
+    reached.load(Relaxed)
+}
+
 /// Neutron's policy forbids us to remove what we have made.
 #[tokio::test(start_paused = true)]
 async fn a_lasting_refusal_is_tried_again_seldom_and_a_new_debt_at_once() {
@@ -273,13 +391,6 @@ async fn story(world: &World, plan: &Plan) -> bool {
     let Ok(made) = world.create_network(plan).await else {
         return false;
     };
-    let exposing = Want {
-        exposed: vec![ExposedPort {
-            protocol: 6,
-            port: 80,
-        }],
-        ..Want::default()
-    };
     let of_its_own_kind = Want {
         options: vec![
             ("neutron.port.name", "web".into()),
@@ -288,7 +399,7 @@ async fn story(world: &World, plan: &Plan) -> bool {
         ..Want::default()
     };
     let containers = [
-        world.run_as(&made, &exposing).await,
+        world.run_as(&made, &exposing()).await,
         world.run_as(&made, &of_its_own_kind).await,
     ];
     let well = containers.iter().all(Result::is_ok);
@@ -297,6 +408,16 @@ async fn story(world: &World, plan: &Plan) -> bool {
     }
     world.delete_network(&made).await;
     well
+}
+
+fn exposing() -> Want<'static> {
+    Want {
+        exposed: vec![ExposedPort {
+            protocol: 6,
+            port: 80,
+        }],
+        ..Want::default()
+    }
 }
 
 fn plans() -> [(&'static str, Plan); 3] {

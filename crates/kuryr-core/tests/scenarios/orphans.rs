@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kuryr_core::{BETWEEN_LOOKS, Orphan, Reason};
+use kuryr_testkit::notebook::Trouble;
 use kuryr_vif::Plug;
 use neutron_api::{NewPort, NewSecurityGroup, Port, PortChange, PortId, SecurityGroup};
 
@@ -26,6 +27,13 @@ impl World {
         container
     }
 
+    /// The time in which whatever a crash has left goes by itself.
+    pub(crate) async fn two_minutes_pass(&self) {
+        let two_minutes = Duration::from_secs(120);
+        let never = tokio::time::timeout(two_minutes, self.kuryr.keep_releasing_orphans()).await;
+        never.expect_err("it goes on");
+    }
+
     async fn released(&self) -> usize {
         let seen = self.kuryr.orphans(soon()).await.unwrap();
         tokio::time::sleep(BETWEEN_LOOKS).await;
@@ -43,9 +51,7 @@ async fn an_address_reserved_before_a_crash_comes_back_within_two_minutes() {
     assert_eq!(world.reasons().await, [""; 0], "an endpoint may come of it");
     world.restart();
     assert_eq!(world.reasons().await, [Reason::NotPlugged.to_string()]);
-    let two_minutes = Duration::from_secs(120);
-    let never = tokio::time::timeout(two_minutes, world.kuryr.keep_releasing_orphans()).await;
-    never.expect_err("it goes on");
+    world.two_minutes_pass().await;
     assert_eq!(world.all::<Port>().await, []);
     world.delete_network(&made).await;
     world.assert_nothing_left("after a crash").await;
@@ -193,6 +199,27 @@ async fn an_interface_whose_port_somebody_removed_goes_once_no_container_has_it(
     world
         .assert_nothing_left("after a port that somebody removed")
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interface_that_could_not_be_unplugged_goes_within_two_minutes() {
+    let world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    let story = async {
+        // Long after the first look.
+        tokio::time::sleep(Duration::from_secs(200)).await;
+        let container = world.run(&made).await.unwrap();
+        world.host.meet(Some(Trouble::Refusal));
+        world.stop(&made, &container).await;
+        assert_eq!(world.host.plugged().len(), 1);
+        world.host.meet(None);
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        assert_eq!(world.host.plugged(), []);
+    };
+    tokio::select! {
+        () = story => {}
+        never = world.kuryr.keep_releasing_orphans() => never,
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -152,11 +152,19 @@ impl World {
         self.kuryr = start(&self.wire, &self.host, &self.journal, self.pool);
     }
 
-    /// The same, and nothing that the killed one has begun gets any further.
+    /// The same, and nothing that the killed one has begun gets any further: Neutron, host and
+    /// journal are from now on others, as it has left them.
     pub(crate) fn kill(&mut self) {
         self.wire
             .plan(|_, _| kuryr_testkit::faulty::Fate::LoseRequest);
         self.wire = Faulty::new(self.transport.clone());
+        self.host = Arc::new(self.host.copy());
+        let journal = tempfile::tempdir().unwrap();
+        for note in std::fs::read_dir(self.journal.path()).unwrap() {
+            let note = note.unwrap();
+            std::fs::copy(note.path(), journal.path().join(note.file_name())).unwrap();
+        }
+        self.journal = journal;
         self.restart();
     }
 
@@ -226,8 +234,7 @@ impl World {
         let mut made = Made::nothing();
         let create = self.try_create_network(plan, Duration::ZERO, &mut made);
         let killed = tokio::time::timeout(moment, create).await;
-        self.wire.plan(|_, _| kuryr_testkit::faulty::Fate::Pass);
-        self.restart();
+        self.kill();
         match killed {
             Ok(outcome) => {
                 outcome.unwrap();
@@ -246,9 +253,49 @@ impl World {
     pub(crate) async fn kill_deleting(&mut self, made: &Made, moment: Duration) -> bool {
         let delete = self.delete_network(made);
         let killed = tokio::time::timeout(moment, delete).await;
-        self.wire.plan(|_, _| kuryr_testkit::faulty::Fate::Pass);
-        self.restart();
+        self.kill();
         killed.is_err()
+    }
+
+    /// The program is killed a moment after `docker run` began. Docker clears up unless it `forgets`,
+    /// killed at the same time; a container that has started it removes in either case.
+    pub(crate) async fn kill_starting(
+        &mut self,
+        made: &Made,
+        want: &Want<'_>,
+        moment: Duration,
+        forgets: bool,
+    ) {
+        let id: EndpointId = random_id().parse().unwrap();
+        let mut addresses = Vec::new();
+        let mut outcome = None;
+        let start = async {
+            outcome = Some(self.try_run(made, &id, want, &mut addresses).await);
+            std::future::pending::<()>().await;
+        };
+        let _ = tokio::time::timeout(moment, start).await;
+        self.kill();
+        if let Some(started) = &outcome {
+            started.as_ref().expect("what is slow does not fail");
+        }
+        if outcome.is_some() || !forgets {
+            self.stop_endpoint(made, &id, &addresses).await;
+        }
+    }
+
+    /// The program is killed a moment after `docker rm -f` began, which Docker does not repeat.
+    pub(crate) async fn kill_stopping(
+        &mut self,
+        made: &Made,
+        container: &Container,
+        moment: Duration,
+    ) {
+        let stop = async {
+            self.stop(made, container).await;
+            std::future::pending::<()>().await;
+        };
+        let _ = tokio::time::timeout(moment, stop).await;
+        self.kill();
     }
 
     async fn try_create_network(
