@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use ipnet::IpNet;
 use kuryr_vif::IfName;
@@ -97,6 +100,22 @@ pub struct AddressRequest {
     pub address: Option<IpAddr>,
     /// The hardware address that will go with it, where the runtime has chosen it already.
     pub mac: Option<MacAddress>,
+}
+
+/// Who asks for something to be made. One that has hung up before it was made never learns of it.
+#[derive(Clone, Debug, Default)]
+pub struct Caller(Arc<AtomicBool>);
+
+impl Caller {
+    /// From now on nobody waits for the answer.
+    pub fn hang_up(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    /// Whether nobody waits for the answer.
+    pub fn is_gone(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 /// A network to be made.

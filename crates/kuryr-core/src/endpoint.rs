@@ -15,7 +15,7 @@ use neutron_api::{Port, PortChange, PortId};
 use tokio::time::Instant;
 
 use crate::ask::{
-    Attachment, Details, EndpointId, ExposedPort, Interface, NetworkId, NewEndpoint, Route,
+    Attachment, Caller, Details, EndpointId, ExposedPort, Interface, NetworkId, NewEndpoint, Route,
 };
 use crate::debt::Debt;
 use crate::driver::Driver;
@@ -82,6 +82,19 @@ impl Kuryr {
     /// # Errors
     /// An address is somebody else's, Neutron's refusal, or the host's.
     pub async fn create_endpoint(&self, new: NewEndpoint, by: Instant) -> Result<Interface, Error> {
+        self.create_endpoint_for(&Caller::default(), new, by).await
+    }
+
+    /// The same for a caller that may hang up; what it would never know of is removed again.
+    ///
+    /// # Errors
+    /// As before.
+    pub async fn create_endpoint_for(
+        &self,
+        caller: &Caller,
+        new: NewEndpoint,
+        by: Instant,
+    ) -> Result<Interface, Error> {
         let _turn = self.endpoint_turns.turn(&new.id, by).await?;
         if new.addresses.is_empty() {
             return Err(Error::NoAddressGiven(new.id));
@@ -98,7 +111,18 @@ impl Kuryr {
         let id = port.id;
         let made = self.plug(&net, &new, &settings, port, lent, by).await;
         match made {
-            Ok(_) => self.reservations.remove(id),
+            Ok(_) => {
+                self.reservations.remove(id);
+                // One that an earlier call has made is known, whoever asked for it again.
+                if lent && caller.is_gone() {
+                    tracing::warn!(
+                        "nobody waits for endpoint {} any more: removed again",
+                        new.id
+                    );
+                    self.delete_endpoint_in_turn(&new.network, &new.id, by)
+                        .await?;
+                }
+            }
             Err(_) if self.port_adoptions.has(id) => {
                 self.reservations.remove(id);
                 self.abandon_port(id).await;

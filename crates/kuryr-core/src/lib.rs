@@ -29,8 +29,8 @@ mod range;
 mod view;
 
 pub use ask::{
-    AddressRequest, Attachment, Details, EndpointId, ExposedPort, Gateway, Interface, InvalidId,
-    NetworkId, NewEndpoint, NewNetwork, Pool, PoolId, PoolRequest, Range, Route,
+    AddressRequest, Attachment, Caller, Details, EndpointId, ExposedPort, Gateway, Interface,
+    InvalidId, NetworkId, NewEndpoint, NewNetwork, Pool, PoolId, PoolRequest, Range, Route,
 };
 pub use driver::{Driver, Drivers, UnknownDriver};
 pub use error::{Error, Kind, PortError, Whose};

@@ -3,6 +3,7 @@
 mod delete;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use neutron_api::{
     IpVersion, Network, NetworkChange, NewNetwork as NewNeutronNetwork, NewSubnet, Subnet,
@@ -11,7 +12,7 @@ use neutron_api::{
 use neutron_client::{Filter, Neutron};
 use tokio::time::Instant;
 
-use crate::ask::{NetworkId, NewNetwork, PoolId, Range};
+use crate::ask::{Caller, NetworkId, NewNetwork, PoolId, Range};
 use crate::debt::{Debt, MadePool, named};
 use crate::error::{Error, told};
 use crate::kuryr::Kuryr;
@@ -22,12 +23,36 @@ use crate::port_settings::PortSettings;
 use crate::range::allocation_pools;
 use crate::view::Net;
 
+/// When a network was made.
+enum Made {
+    /// By an earlier call.
+    Before,
+    /// By this one, or adopted by it.
+    Anew,
+}
+
+/// Longer than a network takes to go.
+const TO_UNDO: Duration = Duration::from_secs(10);
+
 impl Kuryr {
     /// Makes the Neutron network of a container network; asked again, finds it.
     ///
     /// # Errors
     /// The network exists with other ranges, or Neutron's refusal; what was made is removed again.
     pub async fn create_network(&self, new: NewNetwork, by: Instant) -> Result<(), Error> {
+        self.create_network_for(&Caller::default(), new, by).await
+    }
+
+    /// The same for a caller that may hang up; what it would never know of is removed again.
+    ///
+    /// # Errors
+    /// As before.
+    pub async fn create_network_for(
+        &self,
+        caller: &Caller,
+        new: NewNetwork,
+        by: Instant,
+    ) -> Result<(), Error> {
         let _turn = self.network_turns.turn(&new.id, by).await?;
         let neutron = self.neutron.by(by);
         let mut wishes = Wishes::of_network(&new.options)?;
@@ -45,10 +70,21 @@ impl Kuryr {
         let stray = stray(&new.id, None);
         let made = self.ensure_network(&neutron, &wishes, &new, by).await;
         self.debts.forgo(&stray);
-        if made.is_err() {
-            self.port_defaults.remove(&new.id);
+        match made {
+            Ok(Made::Anew) if caller.is_gone() => {
+                tracing::warn!(
+                    "nobody waits for network {} any more: removed again",
+                    new.id
+                );
+                self.delete_network_in_turn(&new.id, by.max(Instant::now() + TO_UNDO))
+                    .await
+            }
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.port_defaults.remove(&new.id);
+                Err(error)
+            }
         }
-        made
     }
 
     async fn ensure_network(
@@ -57,7 +93,7 @@ impl Kuryr {
         wishes: &Wishes,
         new: &NewNetwork,
         by: Instant,
-    ) -> Result<(), Error> {
+    ) -> Result<Made, Error> {
         // What goes because an earlier attempt has failed must not take this one's network with it.
         let left = names::network_description(&new.id);
         let of_earlier = |debt: &Debt| matches!(debt, Debt::DeleteStrayNetwork { description, .. } if *description == left);
@@ -66,7 +102,8 @@ impl Kuryr {
         if wishes.network.is_none()
             && let Some(net) = self.left_of_earlier_attempt(neutron, &new.id, by).await?
         {
-            return same_ranges(&net, new);
+            same_ranges(&net, new)?;
+            return Ok(Made::Before);
         }
         let mut leases: Vec<Option<(PoolId, Lease)>> = new
             .ranges
@@ -88,7 +125,7 @@ impl Kuryr {
             for (pool, _) in leases.iter().flatten() {
                 self.leases.remove(pool);
             }
-            return Ok(());
+            return Ok(Made::Anew);
         }
         let asked = self.take_asked_pools(neutron, wishes, new, &mut leases);
         let spare = asked.await?;
@@ -103,7 +140,7 @@ impl Kuryr {
                 for (pool, _) in leases.iter().flatten() {
                     self.leases.remove(pool);
                 }
-                Ok(())
+                Ok(Made::Anew)
             }
             Err(error) => {
                 // The leases stay: the runtime gives the pools back itself.

@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use http::request::Parts;
 use http::{StatusCode, Uri};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use kuryr_core::Caller;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -46,6 +47,36 @@ impl<S: Sync> FromRequestParts<S> for By {
     }
 }
 
+/// Who called, for verbs that make what only the caller can ask to remove again.
+pub(crate) struct For(pub(crate) Caller);
+
+impl<S: Sync> FromRequestParts<S> for For {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let caller = parts.extensions.get().cloned().map(Self);
+        caller.ok_or_else(|| Failure::internal("this route is not run as a call"))
+    }
+}
+
+/// Takes note that a caller is gone when it is dropped with one.
+struct OnTheLine(Option<Caller>);
+
+impl OnTheLine {
+    /// The caller is told the outcome.
+    fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for OnTheLine {
+    fn drop(&mut self) {
+        if let Some(caller) = &self.0 {
+            caller.hang_up();
+        }
+    }
+}
+
 /// The middleware around every verb.
 ///
 /// The verb runs as a task of its own: a client that hangs up makes the server drop what it has
@@ -66,14 +97,20 @@ pub(crate) async fn run(State(calls): State<Calls>, request: Request, next: Next
             return unread(&verb, late);
         }
     };
+    let caller = Caller::default();
     parts.extensions.insert(By(by));
+    parts.extensions.insert(caller.clone());
     let span = span(&verb, &body);
     span.in_scope(|| tracing::trace!(body = %String::from_utf8_lossy(&body), "called"));
     let request = Request::from_parts(parts, Body::from(body));
     let task = to_its_end(verb.clone(), started, next.run(request));
     let task = calls.tasks.spawn(task.instrument(span.clone()));
+    let line = OnTheLine(Some(caller));
     match timeout_at(by + GRACE, task).await {
-        Ok(Ok(response)) => response,
+        Ok(Ok(response)) => {
+            line.answered();
+            response
+        }
         Ok(Err(_)) => Failure::internal(format!("{verb}: Kuryr is stopping")).into_response(),
         Err(_) => {
             let message = format!(
@@ -211,14 +248,29 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_verb_runs_to_its_end_although_the_client_has_hung_up() {
+        assert_eq!(said_to_a_client_that_hangs_up("/D.Slow").await, "Slow");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verb_learns_whether_the_client_has_hung_up() {
+        assert_eq!(said_to_a_client_that_hangs_up("/D.Faithful").await, "gone");
+        let (routes, mut ended) = verbs(TaskTracker::new());
+        let (status, _) = ask(routes, "/D.Faithful", "{}").await;
+        // It came too late for this one, too.
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ended.recv().await, Some("gone"));
+        let (routes, mut ended) = verbs(TaskTracker::new());
+        assert_eq!(ask(routes, "/D.Prompt", "{}").await.0, StatusCode::OK);
+        assert_eq!(ended.recv().await, Some("there"));
+    }
+
+    async fn said_to_a_client_that_hangs_up(path: &str) -> &'static str {
         let (routes, mut ended) = verbs(TaskTracker::new());
         let (folder, listener) = listening();
+        let request = format!("POST {path} HTTP/1.1\r\nHost: d\r\nContent-Length: 2\r\n\r\n{{}}");
         let path = folder.path().join("kuryr.sock");
         let mut client = UnixStream::connect(path).await.unwrap();
-        client
-            .write_all(b"POST /D.Slow HTTP/1.1\r\nHost: d\r\nContent-Length: 2\r\n\r\n{}")
-            .await
-            .unwrap();
+        client.write_all(request.as_bytes()).await.unwrap();
         let server = async { axum::serve(listener, routes).await.unwrap() };
         let hang_up = async {
             tokio::time::sleep(SLOW / 4).await;
@@ -227,7 +279,7 @@ mod tests {
         };
         tokio::select! {
             () = server => panic!("the server ended"),
-            ended = hang_up => assert_eq!(ended, Ok(Some("Slow"))),
+            ended = hang_up => ended.unwrap().unwrap(),
         }
     }
 
@@ -300,6 +352,16 @@ mod tests {
             slow.send("Slow").unwrap();
             Wire(Done {})
         };
+        let faithful = |pause: Duration| {
+            let end = end.clone();
+            async move |For(caller): For| {
+                tokio::time::sleep(pause).await;
+                let gone = caller.is_gone();
+                end.send(if gone { "gone" } else { "there" }).unwrap();
+                Wire(Done {})
+            }
+        };
+        let (faithful, prompt) = (faithful(SLOW), faithful(Duration::ZERO));
         let punctual = async move |By(by): By| {
             tokio::time::sleep_until(by).await;
             end.send("Punctual").unwrap();
@@ -308,6 +370,8 @@ mod tests {
         let calls = Calls::new(tasks, DEADLINE);
         let routes = Router::new()
             .route("/D.Slow", post(slow))
+            .route("/D.Faithful", post(faithful))
+            .route("/D.Prompt", post(prompt))
             .route("/D.Punctual", post(punctual))
             .route("/D.Quick", post(async || Wire(Done {})))
             .route("/D.Broken", post(broken))

@@ -13,7 +13,7 @@ use axum::routing::post;
 use kuryr_core::Kuryr;
 use serde::Serialize;
 
-use crate::call::By;
+use crate::call::{By, For};
 use crate::failure::gone_is_done;
 use crate::wire::{Done, Reply, Wire};
 use crate::{Front, Scope, Settings};
@@ -76,10 +76,11 @@ async fn free_network(Wire(_): Wire<NetworkRef>) -> Wire<Done> {
 
 async fn create_network(
     State(kuryr): State<Kuryr>,
+    For(caller): For,
     By(by): By,
     Wire(ask): Wire<CreateNetwork>,
 ) -> Reply<Done> {
-    kuryr.create_network(ask.into(), by).await?;
+    kuryr.create_network_for(&caller, ask.into(), by).await?;
     Ok(Wire(Done {}))
 }
 
@@ -94,11 +95,12 @@ async fn delete_network(
 
 async fn create_endpoint(
     State(kuryr): State<Kuryr>,
+    For(caller): For,
     By(by): By,
     Wire(ask): Wire<CreateEndpoint>,
 ) -> Reply<CreatedEndpoint> {
     let given = ask.interface;
-    let interface = kuryr.create_endpoint(ask.into(), by).await?;
+    let interface = kuryr.create_endpoint_for(&caller, ask.into(), by).await?;
     Ok(Wire(given.completed_by(&interface)))
 }
 

@@ -84,15 +84,13 @@ struct Server {
 }
 
 impl Server {
-    /// Answers on one connection until the client hangs up, or until the call that is running when
+    /// Answers on one connection until the client hangs up, whereupon what answers it is dropped, or until the call that is running when
     /// `stop` comes has been answered. An idle connection has no limit: Docker keeps its own open,
     /// and a call that meets a closed one arrives a second time with an empty body.
     async fn converse(&self, stream: impl Stream) {
         let answer = service_fn(|request| self.routes.clone().oneshot(request));
         let connection = http1::Builder::new()
             .header_read_timeout(None)
-            // A client that hangs up is not looked for, so that its call runs to its end.
-            .half_close(true)
             .serve_connection(TokioIo::new(stream), answer);
         tokio::pin!(connection);
         let ended = tokio::select! {
@@ -126,7 +124,16 @@ mod tests {
         stop: CancellationToken,
         tasks: TaskTracker,
         go_on: Arc<Notify>,
-        gone_on: Arc<AtomicBool>,
+        cut_off: Arc<AtomicBool>,
+    }
+
+    /// Notes that it was dropped.
+    struct OnDrop(Arc<AtomicBool>);
+
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 
     impl Subject {
@@ -136,12 +143,13 @@ mod tests {
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
                 go_on: Arc::default(),
-                gone_on: Arc::default(),
+                cut_off: Arc::default(),
             };
-            let (go_on, gone_on) = (subject.go_on.clone(), subject.gone_on.clone());
+            let (go_on, cut_off) = (subject.go_on.clone(), subject.cut_off.clone());
             let slow = async move || {
+                let cut = OnDrop(cut_off);
                 go_on.notified().await;
-                gone_on.store(true, Ordering::Relaxed);
+                std::mem::forget(cut);
                 "slow"
             };
             let routes = Router::new()
@@ -202,32 +210,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_hangs_up_does_not_cut_its_call_in_half() {
+    async fn a_client_that_hangs_up_is_noticed() {
         let subject = Subject::start();
-        drop(subject.ask("/slow").await);
+        let running = subject.ask("/slow").await;
         a_while().await;
-        subject.go_on.notify_one();
+        assert!(!subject.cut_off.load(Ordering::Relaxed));
+        drop(running);
+        a_while().await;
+        assert!(subject.cut_off.load(Ordering::Relaxed));
         subject.stop.cancel();
-        let gone_on = subject.gone_on.clone();
         subject.drained().await;
-        assert!(gone_on.load(Ordering::Relaxed));
     }
 
     #[tokio::test]
-    async fn a_client_that_leaves_an_answer_unread_does_not_either() {
+    async fn a_client_that_leaves_an_answer_unread_is_noticed_too() {
         let subject = Subject::start();
         let mut stream = subject.ask("/fast").await;
         a_while().await;
         // What is unread makes the kernel tell the server of a broken connection at once.
         stream.write_all(head("/slow").as_bytes()).await.unwrap();
         a_while().await;
+        assert!(!subject.cut_off.load(Ordering::Relaxed));
         drop(stream);
         a_while().await;
-        subject.go_on.notify_one();
+        assert!(subject.cut_off.load(Ordering::Relaxed));
         subject.stop.cancel();
-        let gone_on = subject.gone_on.clone();
         subject.drained().await;
-        assert!(gone_on.load(Ordering::Relaxed));
     }
 
     #[tokio::test]

@@ -29,6 +29,16 @@ impl Kuryr {
         by: Instant,
     ) -> Result<(), Error> {
         let _turn = self.endpoint_turns.turn(id, by).await?;
+        self.delete_endpoint_in_turn(network, id, by).await
+    }
+
+    /// The same by whoever has the endpoint's turn.
+    pub(super) async fn delete_endpoint_in_turn(
+        &self,
+        network: &NetworkId,
+        id: &EndpointId,
+        by: Instant,
+    ) -> Result<(), Error> {
         if let Some(endpoint) = self.endpoints.remove(id) {
             self.reservations.remove(endpoint.port.id);
             if let Some(net) = self.view.get(network)

@@ -22,6 +22,15 @@ impl Kuryr {
     /// Others have ports on it: then it is left.
     pub async fn delete_network(&self, id: &NetworkId, by: Instant) -> Result<(), Error> {
         let _turn = self.network_turns.turn(id, by).await?;
+        self.delete_network_in_turn(id, by).await
+    }
+
+    /// The same by whoever has the network's turn.
+    pub(super) async fn delete_network_in_turn(
+        &self,
+        id: &NetworkId,
+        by: Instant,
+    ) -> Result<(), Error> {
         self.port_defaults.remove(id);
         if let Some(adoption) = self.adoptions.get(id) {
             self.drain(id, Some(adoption.network), by).await;

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use kuryr_core::{ExposedPort, IpVersion};
+use kuryr_core::{Caller, ExposedPort, IpVersion};
 use kuryr_testkit::faulty::Fate;
 use kuryr_testkit::notebook::Trouble;
 
@@ -282,6 +282,44 @@ async fn kill(world: &mut World, made: &Made, verb: Verb, point: Point, want: &W
         Some(container) => world.kill_stopping(made, &container, MOMENT).await,
     }
     reached.load(Relaxed)
+}
+
+/// As a Docker that is killed: it never learns of what was made, and can't ask to remove it.
+#[tokio::test(start_paused = true)]
+async fn what_a_caller_that_has_hung_up_never_learns_of_is_removed_again() {
+    for (name, plan) in plans() {
+        for warm in [false, true] {
+            let mut world = if warm { World::warm() } else { World::new() };
+            world.caller.hang_up();
+            world.create_network(&plan).await.unwrap();
+            world
+                .assert_nothing_left(&format!("{name}: a network, warm {warm}"))
+                .await;
+            world.caller = Caller::default();
+            let made = world.create_network(&plan).await.unwrap();
+            world.caller.hang_up();
+            world.run_as(&made, &Want::default()).await.unwrap_err();
+            // A warm port takes its interface along.
+            if !warm {
+                assert_eq!(world.host.plugged(), []);
+            }
+            world.caller = Caller::default();
+            let there = world.run(&made).await.unwrap();
+            // Asked for once more, and not made by that.
+            world.caller.hang_up();
+            let again = crate::world::new_network(&made, &plan);
+            let again = world
+                .kuryr
+                .create_network_for(&world.caller, again, crate::world::soon());
+            again.await.unwrap();
+            world.port_of(&there).await;
+            world.stop(&made, &there).await;
+            world.delete_network(&made).await;
+            world
+                .assert_nothing_left(&format!("{name}, warm {warm}"))
+                .await;
+        }
+    }
 }
 
 /// Neutron's policy forbids us to remove what we have made.

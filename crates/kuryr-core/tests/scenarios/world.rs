@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use ipnet::IpNet;
 use kuryr_core::{
-    AddressRequest, Drivers, EndpointId, Error, ExposedPort, Gateway, Interface, IpVersion,
+    AddressRequest, Caller, Drivers, EndpointId, Error, ExposedPort, Gateway, Interface, IpVersion,
     Journal, Kuryr, MacAddress, NetworkId, NewEndpoint, NewNetwork, Pool, PoolRequest,
     PortPoolSettings, Range, Settings,
 };
@@ -28,6 +28,8 @@ type Transport = BoxCloneSyncService<Request<Bytes>, Response<Bytes>, Failure>;
 
 pub(crate) struct World {
     pub(crate) kuryr: Kuryr,
+    /// Who makes networks and endpoints.
+    pub(crate) caller: Caller,
     pub(crate) host: Arc<Notebook>,
     /// Between Kuryr and Neutron.
     pub(crate) wire: Faulty<Transport>,
@@ -116,6 +118,7 @@ impl World {
         let kuryr = start(&wire, &host, &journal, pool);
         Self {
             kuryr,
+            caller: Caller::default(),
             host,
             wire,
             pool,
@@ -138,6 +141,7 @@ impl World {
         let notes = Journal::open(journal.path()).unwrap();
         Self {
             kuryr: Kuryr::new(neutron, host.clone(), None, notes, settings),
+            caller: Caller::default(),
             host,
             wire,
             pool: self.pool,
@@ -341,7 +345,7 @@ impl World {
         }
         tokio::time::sleep(rest).await;
         self.kuryr
-            .create_network(new_network(made, plan), soon())
+            .create_network_for(&self.caller, new_network(made, plan), soon())
             .await
     }
 
@@ -418,7 +422,8 @@ impl World {
             mac: want.mac,
             options: texts(&want.options),
         };
-        let interface = self.kuryr.create_endpoint(new, soon()).await?;
+        let endpoint = self.kuryr.create_endpoint_for(&self.caller, new, soon());
+        let interface = endpoint.await?;
         self.kuryr.join(&made.id, id, &want.exposed, soon()).await?;
         Ok(interface)
     }

@@ -40,7 +40,7 @@ impl DockerCalls {
         };
         registry.register(
             "kuryr_docker_calls",
-            "Calls from Docker that were answered",
+            "Calls from Docker that were answered, or hung up",
             calls.total.clone(),
         );
         registry.register(
@@ -63,24 +63,22 @@ impl DockerCalls {
         request: Request,
         next: Next,
     ) -> Response {
-        let _flying = InFlight::take_off(&calls.in_flight);
-        let started = Instant::now();
-        let response = next.run(request).await;
         let name = path.as_str().trim_start_matches('/');
         let (driver, verb) = name.split_once('.').unwrap_or(("", name));
         let call = Call {
             driver: driver.to_owned(),
             verb: verb.to_owned(),
-            outcome: outcome(response.status()),
+            outcome: HUNG_UP,
         };
-        calls.total.get_or_create(&call).inc();
-        calls
-            .duration
-            .get_or_create(&call)
-            .observe(started.elapsed().as_secs_f64());
+        let mut running = Running::begin(calls, call);
+        let response = next.run(request).await;
+        running.call.outcome = outcome(response.status());
         response
     }
 }
+
+/// Nobody waited for the answer.
+const HUNG_UP: &str = "hung_up";
 
 fn outcome(status: StatusCode) -> &'static str {
     if status.is_success() {
@@ -92,18 +90,31 @@ fn outcome(status: StatusCode) -> &'static str {
     }
 }
 
-/// Lands also when the call panics.
-struct InFlight(Gauge);
+/// A call that is counted when this is dropped: also when it panics, or its client hangs up.
+struct Running {
+    calls: DockerCalls,
+    call: Call,
+    started: Instant,
+}
 
-impl InFlight {
-    fn take_off(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
+impl Running {
+    fn begin(calls: DockerCalls, call: Call) -> Self {
+        calls.in_flight.inc();
+        let started = Instant::now();
+        Self {
+            calls,
+            call,
+            started,
+        }
     }
 }
 
-impl Drop for InFlight {
+impl Drop for Running {
     fn drop(&mut self) {
-        self.0.dec();
+        let (calls, call) = (&self.calls, &self.call);
+        calls.in_flight.dec();
+        calls.total.get_or_create(call).inc();
+        let took = self.started.elapsed().as_secs_f64();
+        calls.duration.get_or_create(call).observe(took);
     }
 }

@@ -54,7 +54,7 @@ fn a_call_whose_client_hung_up_is_counted() {
     let daemon = place.start("kuryr", refusing);
     drop(daemon.request_pool());
     let counted =
-        r#"kuryr_docker_calls_total{driver="IpamDriver",verb="RequestPool",outcome="failed"} 1"#;
+        r#"kuryr_docker_calls_total{driver="IpamDriver",verb="RequestPool",outcome="hung_up"} 1"#;
     let since = Instant::now();
     let metrics = loop {
         let metrics = daemon.operator_asks("/metrics").body;

@@ -207,7 +207,7 @@ pub(crate) fn answers(from: &Container, kind: &str, address: &str) -> bool {
 pub(crate) fn pings(from: &Container, address: &str) -> bool {
     let output = from
         .command("ping")
-        .args(["-c", "1", "-W", "1", address])
+        .args(["-c", "2", "-i", "0.5", "-W", "1", address])
         .output()
         .unwrap();
     output.status.success()

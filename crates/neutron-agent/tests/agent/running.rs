@@ -154,6 +154,30 @@ packets! {
         assert_eq!(world.status(&one).await, "ACTIVE");
     }
 
+    async fn no_packet_is_lost_while_the_agent_is_restarted() {
+        let mut world = World::new().await;
+        let network = world.network(&BOTH).await;
+        let (one, two) = (world.port(&network).await, world.port(&network).await);
+        let (a, _b) = (world.start("a", &one).await, world.start("b", &two).await);
+        let pinging = [address(&two), "192.0.2.2".to_owned()].map(|to| {
+            assert!(pings(&a, &to));
+            let mut ping = a.command("ping");
+            ping.args(["-q", "-i", "0.002", "-c", "1000", "-W", "1", &to]);
+            ping.stdout(std::process::Stdio::piped()).spawn().unwrap()
+        });
+        for _ in 0..3 {
+            world.stop().await;
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            world.restart().await;
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        }
+        for ping in pinging {
+            let said = ping.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&said.stdout).into_owned();
+            assert!(said.contains(" 1000 received"), "{said}");
+        }
+    }
+
     async fn a_bridge_that_cannot_be_made_keeps_no_other_back() {
         let world = World::new().await;
         let (network, other) = (world.network(&BOTH).await, world.network(&["10.0.2.0/24"]).await);
