@@ -7,6 +7,8 @@ mod wired;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
@@ -23,6 +25,7 @@ use crate::error::{Error, PortError, plugging, told};
 use crate::kuryr::Kuryr;
 use crate::names;
 use crate::options::PortWishes;
+use crate::orphan::BETWEEN_LOOKS;
 use crate::pool::in_range;
 use crate::port_settings::PortSettings;
 use crate::view::Net;
@@ -40,12 +43,20 @@ pub(crate) struct Endpoint {
     lent: Option<Vec<IpAddr>>,
     /// An earlier run has made it: what that has made for it is not known.
     found_again: bool,
+    since: Instant,
+    /// The runtime has come back to it after it was made.
+    joined: AtomicBool,
 }
 
 impl Endpoint {
     /// Its port, as it was when the endpoint was made or found.
     pub(crate) fn port(&self) -> &Port {
         &self.port
+    }
+
+    /// Whether its runtime, which joins what it has made at once, seems to have been killed instead.
+    fn is_forgotten(&self) -> bool {
+        !self.found_again && !self.joined.load(Relaxed) && self.since.elapsed() >= BETWEEN_LOOKS
     }
 }
 
@@ -67,6 +78,29 @@ impl Endpoints {
     /// Whether one of them has this port.
     pub(crate) fn have(&self, port: PortId) -> bool {
         self.all().values().any(|endpoint| endpoint.port.id == port)
+    }
+
+    /// Whether one of them has this port, and a container, or is going to have one.
+    pub(crate) fn use_port(&self, port: PortId) -> bool {
+        let all = self.all();
+        all.values()
+            .any(|endpoint| endpoint.port.id == port && !endpoint.is_forgotten())
+    }
+
+    /// Whether there is one that its runtime seems to have forgotten.
+    pub(crate) fn have_forgotten(&self) -> bool {
+        self.all().values().any(|endpoint| endpoint.is_forgotten())
+    }
+
+    /// Forgets the one that has this port; false if it is in use.
+    pub(crate) fn let_go(&self, port: PortId) -> bool {
+        let mut all = self.all();
+        let found = all.iter().find(|(_, endpoint)| endpoint.port.id == port);
+        match found.map(|(id, endpoint)| (id.clone(), endpoint.is_forgotten())) {
+            None => true,
+            Some((_, false)) => false,
+            Some((id, true)) => all.remove(&id).is_some(),
+        }
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<EndpointId, Arc<Endpoint>>> {
@@ -150,6 +184,7 @@ impl Kuryr {
     ) -> Result<Attachment, Error> {
         let net = self.network(network, by).await?;
         let endpoint = self.endpoint(&net, id, by).await?;
+        endpoint.joined.store(true, Relaxed);
         let (wired, opened) = tokio::join!(
             self.wait_until_wired(&endpoint, by),
             self.open(&endpoint.port, id, exposed, by)
@@ -284,6 +319,8 @@ impl Kuryr {
             plugged: vif.attachment,
             lent,
             found_again: false,
+            since: Instant::now(),
+            joined: AtomicBool::new(false),
         };
         self.endpoints.insert(new.id.clone(), endpoint);
         Ok(interface)
@@ -337,6 +374,8 @@ impl Kuryr {
                 plugged,
                 lent: None,
                 found_again: true,
+                since: Instant::now(),
+                joined: AtomicBool::new(false),
             },
         ))
     }

@@ -126,8 +126,8 @@ impl Orphan {
 
 /// From one look to the next: what is under way is over by then, as no call takes longer.
 pub const BETWEEN_LOOKS: Duration = Duration::from_secs(45);
-/// How often an orphan is looked for when the last look found none, no address is known to wait for an
-/// endpoint in vain and nothing could not be unplugged: only what comes from outside can make one then.
+/// How often an orphan is looked for when the last look found none, no address or endpoint is known to wait
+/// in vain and nothing could not be unplugged: only what comes from outside can make one then.
 const QUIET: Duration = Duration::from_secs(600);
 const GLANCE: Duration = Duration::from_secs(10);
 /// How many are released after one look: if ever this judges wrongly, there is time to notice.
@@ -154,9 +154,9 @@ impl Kuryr {
             .filter(|orphan| seen.iter().any(|earlier| orphan.is_still(earlier)));
         let mut released = Vec::new();
         for orphan in still.take(AT_MOST) {
-            // From here on no endpoint is made of it.
+            // From here on no endpoint is made of it, and no container joins it.
             if let Orphan::Port { port, .. } = &orphan
-                && !self.reservations.let_go(port.id)
+                && !(self.reservations.let_go(port.id) && self.endpoints.let_go(port.id))
             {
                 continue;
             }
@@ -186,7 +186,9 @@ impl Kuryr {
 
     /// Whether something of this run, and not only what comes from outside, may have become one.
     fn may_have_orphans(&self) -> bool {
-        self.reservations.has_forgotten() || self.suspicion.swap(false, Relaxed)
+        self.reservations.has_forgotten()
+            || self.endpoints.have_forgotten()
+            || self.suspicion.swap(false, Relaxed)
     }
 
     /// Looks for orphans, now and then, and releases those that two looks have found. Never ends.
@@ -220,8 +222,11 @@ impl Kuryr {
                 }
             };
             let next = Instant::now() + pause;
-            while Instant::now() < next && (pause < QUIET || !self.may_have_orphans()) {
+            loop {
                 sleep(GLANCE.min(next - Instant::now())).await;
+                if Instant::now() >= next || (pause == QUIET && self.may_have_orphans()) {
+                    break;
+                }
             }
         }
     }

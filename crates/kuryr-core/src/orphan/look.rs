@@ -76,7 +76,7 @@ impl Kuryr {
         }) && !self.is_kept_warm(port, plugged)
             && !self.port_pools.has(port.id)
             && !self.reservations.awaits_endpoint(port.id)
-            && !self.endpoints.have(port.id)
+            && !self.endpoints.use_port(port.id)
             && !self.debts.are_about(port)
     }
 
@@ -112,7 +112,7 @@ impl Kuryr {
         for plugged in plugged.into_values() {
             if let Ok(port) = plugged.interface_id.parse::<PortId>()
                 && is_endpoint(&plugged.owner)
-                && !self.endpoints.have(port)
+                && !self.endpoints.use_port(port)
                 && !self.has_container(port, Some(&plugged)).await?
             {
                 lonely.push((port, plugged));

@@ -84,6 +84,38 @@ async fn an_address_that_a_killed_runtime_has_forgotten_comes_back_within_two_mi
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_endpoint_that_a_killed_runtime_has_forgotten_goes_within_two_minutes() {
+    let world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    let story = async {
+        // Long after the first look.
+        tokio::time::sleep(Duration::from_secs(200)).await;
+        let (forgotten, slow) = (world.reserve(&made).await, world.reserve(&made).await);
+        let (lost, id) = (forgotten.id.clone(), slow.id.clone());
+        for new in [forgotten, slow] {
+            world.kuryr.create_endpoint(new, soon()).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        world.kuryr.join(&made.id, &id, &[], soon()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(80)).await;
+        let ports = world.all::<Port>().await;
+        let left: Vec<_> = ports.iter().map(|port| port.device_id.as_str()).collect();
+        assert_eq!(left, [id.as_str()]);
+        assert_eq!(world.host.plugged().len(), 1);
+        // It is not given to a runtime that comes back after all.
+        world
+            .kuryr
+            .join(&made.id, &lost, &[], soon())
+            .await
+            .unwrap_err();
+    };
+    tokio::select! {
+        () = story => {}
+        never = world.kuryr.keep_releasing_orphans() => never,
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_interface_that_no_container_took_before_a_crash_goes_with_its_port() {
     let mut world = World::new();
     let made = world.create_network(&dual_stack()).await.unwrap();
