@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 
 use ipnet::IpNet;
 use kuryr_vif::IfName;
 use neutron_api::{IpVersion, MacAddress};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
@@ -104,17 +102,22 @@ pub struct AddressRequest {
 
 /// Who asks for something to be made. One that has hung up before it was made never learns of it.
 #[derive(Clone, Debug, Default)]
-pub struct Caller(Arc<AtomicBool>);
+pub struct Caller(CancellationToken);
 
 impl Caller {
     /// From now on nobody waits for the answer.
     pub fn hang_up(&self) {
-        self.0.store(true, Relaxed);
+        self.0.cancel();
+    }
+
+    /// Hangs up when it is dropped, unless it is disarmed.
+    pub fn on_the_line(&self) -> DropGuard {
+        self.0.clone().drop_guard()
     }
 
     /// Whether nobody waits for the answer.
     pub fn is_gone(&self) -> bool {
-        self.0.load(Relaxed)
+        self.0.is_cancelled()
     }
 }
 

@@ -298,7 +298,7 @@ impl Kuryr {
                 lent: None,
                 found_again: true,
                 since: Instant::now(),
-                joined: AtomicBool::new(false),
+                joined: AtomicBool::new(true),
             },
         ))
     }

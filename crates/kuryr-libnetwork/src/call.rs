@@ -59,24 +59,6 @@ impl<S: Sync> FromRequestParts<S> for For {
     }
 }
 
-/// Takes note that a caller is gone when it is dropped with one.
-struct OnTheLine(Option<Caller>);
-
-impl OnTheLine {
-    /// The caller is told the outcome.
-    fn answered(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for OnTheLine {
-    fn drop(&mut self) {
-        if let Some(caller) = &self.0 {
-            caller.hang_up();
-        }
-    }
-}
-
 /// The middleware around every verb.
 ///
 /// The verb runs as a task of its own: a client that hangs up makes the server drop what it has
@@ -105,10 +87,10 @@ pub(crate) async fn run(State(calls): State<Calls>, request: Request, next: Next
     let request = Request::from_parts(parts, Body::from(body));
     let task = to_its_end(verb.clone(), started, next.run(request));
     let task = calls.tasks.spawn(task.instrument(span.clone()));
-    let line = OnTheLine(Some(caller));
+    let line = caller.on_the_line();
     match timeout_at(by + GRACE, task).await {
         Ok(Ok(response)) => {
-            line.answered();
+            line.disarm();
             response
         }
         Ok(Err(_)) => Failure::internal(format!("{verb}: Kuryr is stopping")).into_response(),

@@ -27,7 +27,7 @@ pub(crate) struct Endpoint {
     /// An earlier run has made it: what that has made for it is not known.
     pub(super) found_again: bool,
     pub(super) since: Instant,
-    /// The runtime has come back to it after it was made.
+    /// The runtime has come back to it after it was made; taken for granted of one of an earlier run.
     pub(super) joined: AtomicBool,
 }
 
@@ -39,7 +39,7 @@ impl Endpoint {
 
     /// Whether its runtime, which joins what it has made at once, seems to have been killed instead.
     fn is_forgotten(&self) -> bool {
-        !self.found_again && !self.joined.load(Relaxed) && self.since.elapsed() >= BETWEEN_LOOKS
+        !self.joined.load(Relaxed) && self.since.elapsed() >= BETWEEN_LOOKS
     }
 }
 
