@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use kuryr_vif::{Host, Instant};
-use neutron_api::{Port, PortId};
-use neutron_embedded::Embedded;
+use neutron_api::PortId;
+use neutron_embedded::{Embedded, HostPort};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout_at;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -122,7 +122,7 @@ impl Agent {
     }
 
     /// A port that is bound here, as the Neutron has it now.
-    fn port(&self, id: PortId) -> Option<Arc<Port>> {
+    fn port(&self, id: PortId) -> Option<Arc<HostPort>> {
         self.neutron.port_on(&self.settings.host, id)
     }
 

@@ -13,11 +13,12 @@ use crate::element::{Set, plain};
 
 /// The security groups of a port. Ports with the same ones share their chains.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Groups(BTreeSet<SecurityGroupId>);
+pub struct Groups(Arc<[SecurityGroupId]>);
 
 impl Groups {
     pub(crate) fn new(ids: &[SecurityGroupId]) -> Self {
-        Self(ids.iter().copied().collect())
+        let sorted: BTreeSet<SecurityGroupId> = ids.iter().copied().collect();
+        Self(sorted.into_iter().collect())
     }
 
     /// Which they are.

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use kuryr_vif::{PublishedPort, Transport};
-use neutron_api::Port;
+use neutron_embedded::HostPort;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ struct Kept {
 }
 
 /// The published ports of a port; what can't be read is not published.
-pub(crate) fn of_port(port: &Port) -> Vec<PublishedPort> {
+pub(crate) fn of_port(port: &HostPort) -> Vec<PublishedPort> {
     let kept = port.binding_profile.get(KEY).and_then(Value::as_array);
     let kept = kept.into_iter().flatten();
     kept.filter_map(|value| {

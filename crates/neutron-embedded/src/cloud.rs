@@ -118,7 +118,7 @@ impl Cloud {
     /// Makes changes that are to be seen from now on.
     pub(crate) fn apply(&mut self, changes: &[Change]) {
         self.store.apply(changes);
-        self.snapshot.note(changes, &self.settings, &self.store);
+        self.snapshot.note(changes, &self.store);
     }
 
     /// Makes what a new cloud has; one that was new once has it, or has lost it since.

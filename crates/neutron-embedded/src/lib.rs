@@ -13,6 +13,7 @@ mod address;
 mod body;
 mod cloud;
 mod disk;
+mod host_port;
 mod http;
 mod list;
 mod network;
@@ -46,6 +47,7 @@ use disk::{Disk, Durability};
 use state::State;
 
 pub use disk::{OpenError, SaveError};
+pub use host_port::HostPort;
 pub use port::bridge_name;
 pub use settings::{EmbeddedSettings, Hosts, RangeInUse, RangesInUse, SharedPool};
 pub use snapshot::{HostPorts, Objects, Snapshot, Subnets};
@@ -89,8 +91,15 @@ impl Embedded {
         self.state.cloud().snapshot.clone()
     }
 
+    /// Who uses a port: its `device_id`; none if there is no such port.
+    pub fn device_of(&self, port: PortId) -> Option<String> {
+        let cloud = self.state.cloud();
+        let port = cloud.store.find::<port::Port>(port)?;
+        Some(port.device_id().to_owned())
+    }
+
     /// A port, if it is bound to `host`, or was to be.
-    pub fn port_on(&self, host: &str, port: PortId) -> Option<Arc<neutron_api::Port>> {
+    pub fn port_on(&self, host: &str, port: PortId) -> Option<Arc<HostPort>> {
         let cloud = self.state.cloud();
         let network = cloud.store.find::<port::Port>(port)?.network_id;
         let ports = cloud.snapshot.ports.get(host)?.get(&network)?;

@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use neutron_api::{
     AddressPair, FixedIp, MacAddress, NetworkId, PortId, PortStatus, QosPolicyId, SecurityGroupId,
-    VifDetails,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -16,13 +15,13 @@ use uuid::Uuid;
 use crate::address::self_assigned;
 use crate::body::{Attribute, Body, fixed, moment, settable, shown};
 use crate::cloud::Cloud;
+use crate::host_port::HostPort;
 use crate::network::Network;
 use crate::port_addresses::{Place, Wish};
 use crate::port_security::{by_default, check, groups_of, pairs, qos_policy};
 use crate::refusal::Refusal;
 use crate::resource::{Resource, View};
 use crate::security_group::SecurityGroup;
-use crate::settings::EmbeddedSettings;
 use crate::store::{Common, Key};
 use crate::trunk;
 
@@ -89,36 +88,26 @@ impl Port {
         )
     }
 
-    /// As clients read it; of `binding:vif_details` the bridge alone, as there are many ports.
-    pub(crate) fn shown(&self, settings: &EmbeddedSettings) -> neutron_api::Port {
-        neutron_api::Port {
+    /// As the agent of its host sees it.
+    pub(crate) fn on_host(&self) -> HostPort {
+        HostPort {
             id: self.id(),
-            name: self.common.name.clone(),
-            description: self.common.description.clone(),
             network_id: self.network_id,
-            project_id: self.common.project_id.clone(),
             mac_address: self.mac_address,
-            fixed_ips: self.fixed_ips.clone(),
-            device_id: self.device_id.clone(),
-            device_owner: self.device_owner.clone(),
+            addresses: self.fixed_ips.iter().map(|ip| ip.ip_address).collect(),
+            is_bridged: self.vif_type == "bridge",
             status: self.status,
             admin_state_up: self.admin_state_up,
-            host_id: Some(self.host_id.clone()),
-            vif_type: Some(self.vif_type.clone()),
-            vif_details: Some(VifDetails {
-                bridge_name: self.vif_details(settings).bridge_name,
-                ..VifDetails::default()
-            }),
-            vnic_type: Some(self.vnic_type.clone()),
-            binding_profile: self.profile.clone(),
             security_groups: self.security_groups.clone(),
             allowed_address_pairs: self.allowed_address_pairs.clone(),
-            port_security_enabled: Some(self.port_security_enabled),
-            dns_name: None,
-            qos_policy_id: self.qos_policy_id,
-            tags: self.common.tags.iter().cloned().collect(),
-            revision_number: Some(self.common.revision_number),
+            port_security_enabled: self.port_security_enabled,
+            binding_profile: self.profile.clone(),
         }
+    }
+
+    /// Whether it is the same for the agent of its host: a new name, for one, is not its business.
+    pub(crate) fn is_same_on_host(&self, other: &Self) -> bool {
+        self.host_id == other.host_id && self.on_host() == other.on_host()
     }
 
     /// Who uses it; nobody if this is empty.

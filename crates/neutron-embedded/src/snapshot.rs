@@ -3,15 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use neutron_api::{
-    Network, NetworkId, Port, PortId, SecurityGroup, SecurityGroupId, Subnet, SubnetId,
-};
-
+use neutron_api::{Network, NetworkId, PortId, SecurityGroup, SecurityGroupId, Subnet, SubnetId};
 use rpds::RedBlackTreeMapSync;
 
-use crate::port;
+use crate::host_port::HostPort;
+use crate::port::Port;
 use crate::security_group;
-use crate::settings::EmbeddedSettings;
 use crate::store::{Change, Object, Store};
 
 /// Objects of one kind, by their identifiers.
@@ -25,7 +22,7 @@ pub type Subnets = RedBlackTreeMapSync<NetworkId, Arc<Vec<Arc<Subnet>>>>;
 /// The ports of one host, by their network; a network without ports is not there.
 ///
 /// Where none has changed from one snapshot to the next, all are the same `Arc` in both.
-pub type HostPorts = RedBlackTreeMapSync<NetworkId, Arc<Objects<PortId, Port>>>;
+pub type HostPorts = RedBlackTreeMapSync<NetworkId, Arc<Objects<PortId, HostPort>>>;
 
 /// Everything that there is at one moment. Taking and keeping one costs next to nothing, however
 /// much there is: it shares with the next one what has not changed.
@@ -35,15 +32,15 @@ pub struct Snapshot {
     pub networks: Objects<NetworkId, Network>,
     /// Their subnets.
     pub subnets: Subnets,
-    /// By their host and network, the ports that are bound to a host or were to be; of
-    /// `binding:vif_details` the bridge alone.
+    /// By their host and network, the ports that are bound to a host or were to be.
     pub ports: BTreeMap<String, HostPorts>,
     /// The security groups, with their rules.
     pub security_groups: Objects<SecurityGroupId, SecurityGroup>,
     touched: Touched,
 }
 
-/// The networks that the latest changes were about, theirs and those of their subnets and ports.
+/// The networks that the latest changes were about, theirs and those of their subnets and ports;
+/// of what a port is to its host.
 #[derive(Clone, Debug, Default)]
 struct Touched {
     /// How many changes there have been.
@@ -84,7 +81,7 @@ impl Snapshot {
     }
 
     /// The ports that are bound to a host, or were to be.
-    pub fn ports_on(&self, host: &str) -> impl Iterator<Item = &Arc<Port>> {
+    pub fn ports_on(&self, host: &str) -> impl Iterator<Item = &Arc<HostPort>> {
         let networks = self.ports.get(host).into_iter();
         networks
             .flat_map(|networks| networks.values())
@@ -92,7 +89,7 @@ impl Snapshot {
     }
 
     /// Takes over what has changed; `store` has changed already.
-    pub(crate) fn note(&mut self, changes: &[Change], settings: &EmbeddedSettings, store: &Store) {
+    pub(crate) fn note(&mut self, changes: &[Change], store: &Store) {
         // A group has its rules in it: it is read once, however many of them have changed.
         let mut groups = BTreeSet::new();
         for change in changes {
@@ -112,12 +109,15 @@ impl Snapshot {
                     self.put_subnet((subnet.network_id, subnet.id()), shown);
                 }
                 Object::Port(port) => {
-                    self.touched.note(port.network_id);
                     if let Some(Object::Port(before)) = &change.before {
+                        if is_there && before.is_same_on_host(port) {
+                            continue;
+                        }
                         self.drop_port(before);
                     }
+                    self.touched.note(port.network_id);
                     if is_there {
-                        self.take_port(port, settings);
+                        self.take_port(port);
                     }
                 }
                 Object::SecurityGroup(group) => drop(groups.insert(group.id())),
@@ -150,18 +150,18 @@ impl Snapshot {
         }
     }
 
-    fn take_port(&mut self, port: &port::Port, settings: &EmbeddedSettings) {
+    fn take_port(&mut self, port: &Port) {
         if port.host().is_empty() {
             return;
         }
         let networks = self.ports.entry(port.host().to_owned()).or_default();
         let mut ports = networks.get(&port.network_id).cloned().unwrap_or_default();
-        let shown = port.shown(settings);
-        put(Arc::make_mut(&mut ports), port.id(), Some(shown));
+        let part = Some(port.on_host());
+        put(Arc::make_mut(&mut ports), port.id(), part);
         networks.insert_mut(port.network_id, ports);
     }
 
-    fn drop_port(&mut self, port: &port::Port) {
+    fn drop_port(&mut self, port: &Port) {
         let Some(networks) = self.ports.get_mut(port.host()) else {
             return;
         };

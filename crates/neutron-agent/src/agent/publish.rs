@@ -6,7 +6,8 @@ use std::sync::{MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use kuryr_vif::{Attachment, Instant, Publish, PublishError, PublishedPort};
-use neutron_api::{Port, PortId};
+use neutron_api::PortId;
+use neutron_embedded::HostPort;
 
 use super::Agent;
 use crate::AgentError;
@@ -34,8 +35,8 @@ impl Agent {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hold(&self, published: &PublishedPort, port: &Port) -> Result<Held, PublishError> {
-        let mut addresses = port.fixed_ips.iter().map(|ip| ip.ip_address);
+    fn hold(&self, published: &PublishedPort, port: &HostPort) -> Result<Held, PublishError> {
+        let mut addresses = port.addresses.iter().copied();
         let first = addresses.next();
         let container = addresses
             .find(IpAddr::is_ipv4)
@@ -56,7 +57,7 @@ impl Agent {
         };
         let held = self.held();
         let (id, _) = held.iter().find(|(_, ports)| ports.iter().any(same))?;
-        let owner = self.port(*id).map(|port| port.device_id.clone());
+        let owner = self.neutron.device_of(*id);
         let owner: String = owner.unwrap_or_default().chars().take(12).collect();
         Some(format!(
             "the container with endpoint {owner} (Neutron port {id})"

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use kuryr_vif::{Bridge, IfName, InvalidIfName};
-use neutron_api::{Network, NetworkId, Port, PortId, Subnet};
-use neutron_embedded::{Objects, bridge_name};
+use neutron_api::{Network, NetworkId, PortId, Subnet};
+use neutron_embedded::{HostPort, Objects, bridge_name};
 
 use super::{PortPart, same};
 use crate::element::{Element, Set};
@@ -20,7 +20,7 @@ pub(crate) struct Source {
     /// None: it has no subnets.
     pub(crate) subnets: Option<Arc<Vec<Arc<Subnet>>>>,
     /// None: no port of it is here.
-    pub(crate) ports: Option<Arc<Objects<PortId, Port>>>,
+    pub(crate) ports: Option<Arc<Objects<PortId, HostPort>>>,
 }
 
 impl Source {
@@ -67,7 +67,7 @@ impl NetworkPart {
         let bridge = bridge(&source, settings)?;
         let mut ports = BTreeMap::new();
         let of_network = source.ports.iter().flat_map(|ports| ports.values());
-        for port in of_network.filter(|port| port.vif_type.as_deref() == Some("bridge")) {
+        for port in of_network.filter(|port| port.is_bridged) {
             let known = before.and_then(|before| before.ports.get(&port.id));
             let part = match known.filter(|part| Arc::ptr_eq(&part.source, port)) {
                 Some(part) => Arc::clone(part),

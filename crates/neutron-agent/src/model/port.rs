@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use kuryr_vif::{Attachment, IfName, InvalidIfName, Switch, Vif};
-use neutron_api::{Direction, IpVersion, MacAddress, Port, PortId};
+use neutron_api::{Direction, IpVersion, MacAddress, PortId};
+use neutron_embedded::HostPort;
 
 use super::NetworkPart;
 use crate::element::{Element, Set};
@@ -17,7 +18,7 @@ use crate::published;
 #[derive(Clone, Debug)]
 pub struct PortPart {
     /// What it was made from.
-    pub(crate) source: Arc<Port>,
+    pub(crate) source: Arc<HostPort>,
     bridge: IfName,
     /// Whether it and its network are to forward.
     up: bool,
@@ -47,19 +48,15 @@ impl PortPart {
 
     /// Its addresses.
     pub fn addresses(&self) -> Vec<IpAddr> {
-        addresses(&self.source)
+        self.source.addresses.clone()
     }
-}
-
-fn addresses(port: &Port) -> Vec<IpAddr> {
-    port.fixed_ips.iter().map(|ip| ip.ip_address).collect()
 }
 
 /// The attachment of a port to its bridge.
 ///
 /// # Errors
 /// A port's id that makes no name.
-fn attachment(port: &Port, owner: &str, bridge: &IfName) -> Result<Attachment, InvalidIfName> {
+fn attachment(port: &HostPort, owner: &str, bridge: &IfName) -> Result<Attachment, InvalidIfName> {
     let switch = Switch::LinuxBridge {
         bridge: bridge.clone(),
     };
@@ -67,7 +64,11 @@ fn attachment(port: &Port, owner: &str, bridge: &IfName) -> Result<Attachment, I
 }
 
 impl PortPart {
-    pub(crate) fn of(port: &Arc<Port>, bridge: &IfName, up: bool) -> Result<Self, InvalidIfName> {
+    pub(crate) fn of(
+        port: &Arc<HostPort>,
+        bridge: &IfName,
+        up: bool,
+    ) -> Result<Self, InvalidIfName> {
         // Later on it is known to be one.
         attachment(port, "", bridge)?;
         let up = up && port.admin_state_up;
@@ -76,7 +77,7 @@ impl PortPart {
             bridge: bridge.clone(),
             up,
             shared: BTreeSet::new(),
-            groups: (is_secured(port) && up).then(|| Groups::new(&port.security_groups)),
+            groups: (port.port_security_enabled && up).then(|| Groups::new(&port.security_groups)),
         };
         part.shared = part.elements().shared;
         Ok(part)
@@ -98,7 +99,7 @@ impl PortPart {
             groups: self.groups.as_ref(),
             written: Written::default(),
         };
-        let secured = is_secured(&self.source);
+        let secured = self.source.port_security_enabled;
         if secured || !self.up {
             writer.own(Set::Taps, &writer.tap.to_string(), "");
         }
@@ -115,10 +116,6 @@ impl PortPart {
     }
 }
 
-fn is_secured(port: &Port) -> bool {
-    port.port_security_enabled.unwrap_or(true)
-}
-
 #[derive(Default)]
 struct Written {
     own: BTreeSet<Element>,
@@ -126,7 +123,7 @@ struct Written {
 }
 
 struct Writer<'a> {
-    port: &'a Port,
+    port: &'a HostPort,
     tap: IfName,
     bridge: &'a IfName,
     groups: Option<&'a Groups>,
@@ -143,7 +140,7 @@ impl Writer<'_> {
     }
 
     fn addresses(&self) -> Vec<IpAddr> {
-        addresses(self.port)
+        self.port.addresses.clone()
     }
 
     fn verdict(&self, direction: Direction) -> String {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use neutron_agent::{AgentSettings, Bridges, Model};
 use neutron_api::{Network, NetworkId, Port, PortId, SecurityGroup, SecurityGroupId, Subnet};
-use neutron_embedded::{HostPorts, Objects, Snapshot};
+use neutron_embedded::{HostPort, HostPorts, Objects, Snapshot};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -125,7 +125,7 @@ impl Cloud {
         });
         let keys = more.as_object().cloned().unwrap_or_default();
         whole.as_object_mut().unwrap().extend(keys);
-        let port: Port = read(whole);
+        let port = on_host(read(whole));
         let networks = self.here();
         let mut ports = networks.get(&port.network_id).cloned().unwrap_or_default();
         let network = port.network_id;
@@ -151,6 +151,23 @@ impl Cloud {
     pub(crate) fn model(&self, before: &Model) -> Model {
         let settings = AgentSettings::new(HOST);
         Model::of(&self.snapshot, &settings, &Bridges::default(), before).unwrap()
+    }
+}
+
+/// What the agent sees of a port.
+fn on_host(port: Port) -> HostPort {
+    HostPort {
+        id: port.id,
+        network_id: port.network_id,
+        mac_address: port.mac_address,
+        addresses: port.fixed_ips.iter().map(|ip| ip.ip_address).collect(),
+        is_bridged: port.vif_type.as_deref() == Some("bridge"),
+        status: port.status,
+        admin_state_up: port.admin_state_up,
+        security_groups: port.security_groups,
+        allowed_address_pairs: port.allowed_address_pairs,
+        port_security_enabled: port.port_security_enabled.unwrap_or(true),
+        binding_profile: port.binding_profile,
     }
 }
 

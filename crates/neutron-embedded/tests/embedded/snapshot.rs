@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::Method;
-use neutron_api::{Port, PortId};
-use neutron_embedded::{Embedded, EmbeddedSettings, Snapshot};
+use neutron_api::PortId;
+use neutron_embedded::{Embedded, EmbeddedSettings, HostPort, Snapshot};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -39,11 +39,11 @@ async fn what_has_not_changed_is_the_same_in_the_next_snapshot() {
     let other = bound_port(&embedded, "host1").await;
     let before = embedded.snapshot();
     let path = format!("ports/{}", text(&one["id"]));
-    let body = json!({"port": {"name": "renamed"}});
+    let body = json!({"port": {"admin_state_up": false}});
     exchange(&embedded, Method::PUT, &path, body).await;
     let after = embedded.snapshot();
-    assert_eq!(port(&before, id(&one)).name, "");
-    assert_eq!(port(&after, id(&one)).name, "renamed");
+    assert!(port(&before, id(&one)).admin_state_up);
+    assert!(!port(&after, id(&one)).admin_state_up);
     let [then, now] = [&before, &after].map(|snapshot| port(snapshot, id(&other)));
     assert!(Arc::ptr_eq(then, now));
     let host = |snapshot: &Snapshot| snapshot.ports["host1"].clone();
@@ -61,14 +61,18 @@ async fn a_snapshot_tells_which_networks_have_changed_since_another() {
     bound_port(&embedded, "host1").await;
     let before = embedded.snapshot();
     let path = format!("ports/{}", text(&one["id"]));
-    let renamed = |name: u32| json!({"port": {"name": name.to_string()}});
-    exchange(&embedded, Method::PUT, &path, renamed(0)).await;
+    let named = json!({"port": {"name": "a name"}});
+    exchange(&embedded, Method::PUT, &path, named).await;
+    let named = embedded.snapshot();
+    assert_eq!(named.touched_since(&before), Some([].into()));
+    let switched = |up: bool| json!({"port": {"admin_state_up": up}});
+    exchange(&embedded, Method::PUT, &path, switched(false)).await;
     let network = text(&one["network_id"]).parse().unwrap();
     let after = embedded.snapshot();
     assert_eq!(after.touched_since(&before), Some([network].into()));
     assert_eq!(after.touched_since(&after), Some([].into()));
-    for name in 1..=300 {
-        exchange(&embedded, Method::PUT, &path, renamed(name)).await;
+    for time in 1..=300 {
+        exchange(&embedded, Method::PUT, &path, switched(time % 2 == 1)).await;
     }
     let long_after = embedded.snapshot();
     assert_eq!(long_after.touched_since(&before), None, "too long ago");
@@ -151,7 +155,7 @@ async fn after_any_changes_it_is_what_a_new_start_would_see() {
     assert_eq!(open().snapshot(), before);
 }
 
-fn port(snapshot: &Snapshot, id: PortId) -> &Arc<Port> {
+fn port(snapshot: &Snapshot, id: PortId) -> &Arc<HostPort> {
     let hosts = snapshot.ports.values();
     let mut found = hosts.flat_map(|host| host.values().filter_map(|ports| ports.get(&id)));
     found.next().unwrap()
