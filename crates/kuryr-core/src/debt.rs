@@ -192,6 +192,11 @@ impl Debt {
         !matches!(self, Self::Label { .. })
     }
 
+    /// Whether it is time enough when no container starts or stops.
+    fn can_wait(&self) -> bool {
+        matches!(self, Self::Label { .. } | Self::Recycle { .. })
+    }
+
     /// The same debt in a new run, which knows nothing of the endpoint any more.
     fn simplified(self) -> Self {
         if let Self::Recycle {

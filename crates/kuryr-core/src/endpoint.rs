@@ -52,6 +52,7 @@ impl Kuryr {
         new: NewEndpoint,
         by: Instant,
     ) -> Result<Interface, Error> {
+        self.lull.ends();
         let _turn = self.endpoint_turns.turn(&new.id, by).await?;
         if new.addresses.is_empty() {
             return Err(Error::NoAddressGiven(new.id));
@@ -105,6 +106,7 @@ impl Kuryr {
         exposed: &[ExposedPort],
         by: Instant,
     ) -> Result<Attachment, Error> {
+        self.lull.ends();
         let net = self.network(network, by).await?;
         let endpoint = self.endpoint(&net, id, by).await?;
         endpoint.joined.store(true, Relaxed);
@@ -285,6 +287,10 @@ impl Kuryr {
             .interface_id
             .parse::<PortId>()
             .map_err(|_| unknown())?;
+        // Its endpoint has gone: the interface waits to be taken back.
+        if self.port_pools.has(port) {
+            return Err(unknown());
+        }
         let act = told(format!("look up the port of endpoint {id}"));
         let port = self.neutron.by(by).find::<Port>(port).await.map_err(act)?;
         let port = port

@@ -22,6 +22,7 @@ use crate::exposed::Exposures;
 use crate::journal::Journal;
 use crate::keyed::Keyed;
 use crate::lease::Leases;
+use crate::lull::Lull;
 use crate::nested::Guest;
 use crate::port_pool::{PortPoolSettings, PortPools};
 use crate::port_settings::PortDefaults;
@@ -94,6 +95,7 @@ pub struct Shared {
     pub(crate) port_adoptions: PortAdoptions,
     pub(crate) port_defaults: PortDefaults,
     pub(crate) port_pools: Arc<PortPools>,
+    pub(crate) lull: Arc<Lull>,
     pub(crate) view: View,
     pub(crate) reservations: Reservations,
     pub(crate) endpoints: Endpoints,
@@ -124,17 +126,20 @@ impl Kuryr {
     ) -> Self {
         let guest = Arc::new(Guest::new(&settings.drivers));
         let port_pools = Arc::new(PortPools::new(settings.port_pool));
+        let lull = Arc::new(Lull::default());
         let debts = Debts::new(
             neutron.clone(),
             journal.clone(),
             Arc::clone(&guest),
             Arc::clone(&port_pools),
+            Arc::clone(&lull),
         );
         let kuryr = Self(Arc::new(Shared {
             settings,
             debts,
             guest,
             port_pools,
+            lull,
             adoptions: Adoptions::new(journal.clone()),
             port_adoptions: PortAdoptions::new(journal.clone()),
             port_defaults: PortDefaults::new(journal.clone()),

@@ -17,6 +17,7 @@ mod journal;
 mod keyed;
 mod kuryr;
 mod lease;
+mod lull;
 mod names;
 mod nested;
 mod network;

@@ -24,7 +24,7 @@ use crate::ask::NetworkId;
 
 use demand::Demand;
 pub(crate) use drain::delete_pool_ports;
-pub(crate) use recycle::{AsMade, clean};
+pub(crate) use recycle::{AsMade, Used, clean};
 
 /// How many warm ports there may be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,6 +87,8 @@ struct State {
     demand: Demand,
     /// It is known which ports an earlier run has left.
     complete: bool,
+    /// Since when there are too few.
+    short_since: Option<Instant>,
     /// Neutron would give no more, so it is not asked before then.
     paused: Option<Instant>,
     /// The way in which its ports are plugged knows no change of owner.

@@ -16,6 +16,7 @@ use super::pauses::{Next, Pauses};
 use super::pay::pay;
 use crate::adopt::port::PortAdoption;
 use crate::journal::Journal;
+use crate::lull::Lull;
 use crate::nested::Guest;
 use crate::port_pool::PortPools;
 
@@ -34,6 +35,7 @@ struct Shared {
     guest: Arc<Guest>,
     /// Where cleaned ports go.
     pools: Arc<PortPools>,
+    lull: Arc<Lull>,
     /// A host never floods Neutron, however much it owes.
     at_once: Semaphore,
     payers: TaskTracker,
@@ -45,6 +47,10 @@ struct Entry {
     turn: u64,
     /// An attempt is under way.
     busy: bool,
+    /// Somebody waits for it.
+    urgent: bool,
+    /// Of a label that was never begun to be written: its port is in Neutron as it was before.
+    unwritten: bool,
     /// Paid as far as can be seen; what may still appear is looked for a few times more.
     seen_to: bool,
 }
@@ -58,6 +64,7 @@ impl Debts {
         journal: Journal,
         guest: Arc<Guest>,
         pools: Arc<PortPools>,
+        lull: Arc<Lull>,
     ) -> Self {
         let shared = Shared {
             open: Mutex::default(),
@@ -66,6 +73,7 @@ impl Debts {
             neutron,
             guest,
             pools,
+            lull,
             at_once: Semaphore::new(AT_ONCE),
             payers: TaskTracker::new(),
         };
@@ -166,18 +174,35 @@ impl Debts {
         self.settled(by, |open| *open == debt).await
     }
 
-    /// Waits until no debt is left that `concerns`; false if that takes longer than until `by`.
+    /// Waits until no debt is left that `concerns`, which now waits for no lull any more; false if
+    /// that takes longer than until `by`.
     pub(crate) async fn settled(&self, by: Instant, concerns: impl Fn(&Debt) -> bool) -> bool {
-        self.none(by, |entry| !entry.seen_to && concerns(&entry.debt))
-            .await
+        let is_awaited = |entry: &Entry| !entry.seen_to && concerns(&entry.debt);
+        loop {
+            let changed = self.shared.changed.notified();
+            let mut hastened = false;
+            let mut awaited = 0;
+            for entry in self.open().values_mut().filter(|entry| is_awaited(entry)) {
+                hastened |= !entry.urgent;
+                entry.urgent = true;
+                awaited += 1;
+            }
+            if awaited == 0 {
+                return true;
+            }
+            if hastened {
+                self.shared.changed.notify_waiters();
+            }
+            if timeout_at(by, changed).await.is_err() {
+                return false;
+            }
+        }
     }
 
     /// Strikes out debts that no longer hold; false if an attempt at one lasts longer than until
     /// `by`.
     pub(crate) async fn forgive(&self, by: Instant, which: impl Fn(&Debt) -> bool) -> bool {
-        let over = self
-            .none(by, |entry| entry.busy && which(&entry.debt))
-            .await;
+        let over = self.none_busy(by, &which).await;
         let mut open = self.open();
         open.retain(|key, entry| {
             let stays = entry.busy || !which(&entry.debt);
@@ -191,11 +216,12 @@ impl Debts {
         over
     }
 
-    /// Waits until no entry is left that is `such`.
-    async fn none(&self, by: Instant, such: impl Fn(&Entry) -> bool) -> bool {
+    /// Waits until no attempt is under way at one of these; false if that lasts longer than until `by`.
+    async fn none_busy(&self, by: Instant, which: impl Fn(&Debt) -> bool) -> bool {
         loop {
             let changed = self.shared.changed.notified();
-            if !self.open().values().any(&such) {
+            let is_such = |entry: &Entry| entry.busy && which(&entry.debt);
+            if !self.open().values().any(is_such) {
                 return true;
             }
             if timeout_at(by, changed).await.is_err() {
@@ -246,14 +272,17 @@ impl Debts {
                 entry.debt = debt;
                 entry.turn += 1;
                 entry.seen_to = false;
+                entry.urgent = false;
                 self.shared.changed.notify_waiters();
             }
             return false;
         }
         let entry = Entry {
+            unwritten: matches!(debt, Debt::Label { .. }),
             debt,
             turn: 0,
             busy: false,
+            urgent: false,
             seen_to: false,
         };
         open.insert(key.clone(), entry);
@@ -267,11 +296,15 @@ impl Debts {
     /// Pays the debt under `key`, and what replaces it meanwhile, however long it takes.
     async fn pay_off(&self, key: String) {
         let mut pauses = Pauses::default();
-        while let Some((debt, turn)) = self.begin(&key) {
+        loop {
+            self.wait_for_a_lull(&key).await;
+            let Some((debt, turn, unwritten)) = self.begin(&key) else {
+                return;
+            };
             let attempt = async {
                 let _place = self.shared.at_once.acquire().await;
                 let neutron = self.shared.neutron.by(Instant::now() + ONE_ATTEMPT);
-                pay(&neutron, &self.shared.guest, &debt).await
+                pay(&neutron, &self.shared.guest, &debt, unwritten).await
             };
             let outcome = timeout(ONE_ATTEMPT * 2, attempt).await;
             let next = match &outcome {
@@ -292,6 +325,23 @@ impl Debts {
         }
     }
 
+    /// Waits until no container starts or stops, if what is owed can wait and nobody waits for it.
+    async fn wait_for_a_lull(&self, key: &str) {
+        let since = Instant::now();
+        loop {
+            let changed = self.shared.changed.notified();
+            let is_urgent = |entry: &Entry| entry.urgent || !entry.debt.can_wait();
+            if self.open().get(key).is_none_or(is_urgent) {
+                return;
+            }
+            let until = self.shared.lull.begins(since);
+            if until <= Instant::now() {
+                return;
+            }
+            let _ = timeout_at(until, changed).await;
+        }
+    }
+
     /// Pauses, unless what is owed becomes something else meanwhile.
     async fn rest(&self, key: &str, turn: u64, pause: Duration) {
         let until = Instant::now() + pause;
@@ -308,12 +358,14 @@ impl Debts {
         self.open().get(key).map(|entry| entry.debt.clone())
     }
 
-    /// Marks the beginning of an attempt at what is owed under `key`.
-    fn begin(&self, key: &str) -> Option<(Debt, u64)> {
+    /// Marks the beginning of an attempt at what is owed under `key`; also whether nothing was written
+    /// of a label before.
+    fn begin(&self, key: &str) -> Option<(Debt, u64, bool)> {
         let mut open = self.open();
         let entry = open.get_mut(key)?;
         entry.busy = true;
-        Some((entry.debt.clone(), entry.turn))
+        let unwritten = std::mem::take(&mut entry.unwritten);
+        Some((entry.debt.clone(), entry.turn, unwritten))
     }
 
     fn end(&self, key: &str, turn: u64, paid: bool) {

@@ -10,13 +10,15 @@ use crate::ask::{EndpointId, NetworkId};
 use crate::exposed::{close, delete_groups};
 use crate::names;
 use crate::nested::Guest;
-use crate::port_pool::{clean, delete_pool_ports};
+use crate::port_pool::{Used, clean, delete_pool_ports};
 
-/// Pays a debt; a port that was cleaned is what it has become.
+/// Pays a debt; a port that was cleaned is what it has become. Of one that is `unwritten`, Neutron was
+/// told nothing of its last owner.
 pub(super) async fn pay(
     neutron: &Neutron,
     guest: &Guest,
     debt: &Debt,
+    unwritten: bool,
 ) -> Result<Option<Port>, neutron_client::Error> {
     let paid = match debt {
         Debt::Recycle {
@@ -25,7 +27,14 @@ pub(super) async fn pay(
             has_group,
             made,
             ..
-        } => return clean(neutron, *port, name, *has_group, made).await,
+        } => {
+            let used = Used {
+                port: *port,
+                has_group: *has_group,
+                is_named: !unwritten,
+            };
+            return clean(neutron, used, name, made).await;
+        }
         Debt::DrainPool { name, .. } => delete_pool_ports(neutron, name).await,
         Debt::Label {
             port,

@@ -28,6 +28,7 @@ impl Kuryr {
         id: &EndpointId,
         by: Instant,
     ) -> Result<(), Error> {
+        self.lull.ends();
         let _turn = self.endpoint_turns.turn(id, by).await?;
         self.delete_endpoint_in_turn(network, id, by).await
     }
@@ -62,6 +63,10 @@ impl Kuryr {
         };
         for attachment in &plugged {
             if let Ok(port) = attachment.interface_id.parse() {
+                // It is on its way into its pool already, and takes the interface along.
+                if self.port_pools.has(port) {
+                    continue;
+                }
                 self.part_with_unknown(port, id).await;
             }
             self.unplug(attachment, by).await?;

@@ -18,8 +18,6 @@ pub(super) struct Demand {
 
 /// So long it takes, generously, until a used port is back or a new one is there.
 const BURST: Duration = Duration::from_secs(5);
-/// Ports are made for who comes next when nobody waits now.
-const LULL: Duration = Duration::from_millis(700);
 
 impl Demand {
     pub(super) fn start(&mut self, idle: Duration) {
@@ -36,12 +34,6 @@ impl Demand {
     pub(super) fn target(&self, settings: &PortPoolSettings, limit: usize) -> usize {
         let most = settings.max.min(limit);
         self.peak(settings.idle).clamp(settings.min.min(most), most)
-    }
-
-    /// How long starts are to be left alone.
-    pub(super) fn lull(&self) -> Duration {
-        let last = self.recent.back().copied();
-        last.map_or(Duration::ZERO, |last| LULL.saturating_sub(last.elapsed()))
     }
 
     /// Whether there was no start for an idle time.

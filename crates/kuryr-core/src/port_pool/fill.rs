@@ -105,10 +105,6 @@ impl Kuryr {
         }
         let _turn = pool.turn.lock().await;
         self.park_returned(&net, pool, by).await;
-        let lull = pool.state().demand.lull();
-        if !lull.is_zero() {
-            return lull;
-        }
         let (target, count, paused) = {
             let state = pool.state();
             let limit = share(&net, &state.shape);
@@ -118,6 +114,12 @@ impl Kuryr {
             (target, state.count(), paused)
         };
         if count < target && !paused {
+            // Ports are made for who comes next when nobody waits now.
+            let since = *pool.state().short_since.get_or_insert_with(Instant::now);
+            let pause = self.lull.begins(since).duration_since(Instant::now());
+            if !pause.is_zero() {
+                return pause;
+            }
             let wanted = (target - count).min(self.port_pools.settings.batch.max(1));
             match self.fill(&net, pool, wanted, by).await {
                 Ok(()) => return Duration::ZERO,
@@ -127,6 +129,7 @@ impl Kuryr {
                 }
             }
         } else {
+            pool.state().short_since = None;
             self.shrink(pool, target, by).await;
         }
         REST.min(self.port_pools.settings.idle)

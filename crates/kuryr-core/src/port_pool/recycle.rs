@@ -221,25 +221,29 @@ pub(super) fn share(net: &Net, shape: &[neutron_api::SubnetId]) -> usize {
     least.map_or(0, |least| usize::try_from(least).unwrap_or(usize::MAX))
 }
 
+/// A port that an endpoint has used.
+#[derive(Clone, Copy)]
+pub(crate) struct Used {
+    pub(crate) port: PortId,
+    /// It may have a security group of its own.
+    pub(crate) has_group: bool,
+    /// It may bear the endpoint's name, and its marks.
+    pub(crate) is_named: bool,
+}
+
 /// Makes a used port what it was when it was made; none if that can't be, and the port is gone.
 pub(crate) async fn clean(
     neutron: &Neutron,
-    port: PortId,
+    used: Used,
     name: &str,
-    has_group: bool,
     made: &AsMade,
 ) -> Result<Option<Port>, neutron_client::Error> {
-    if has_group {
+    let port = used.port;
+    if used.has_group {
         exposed::close(neutron, port).await?;
     }
-    let change = PortChange {
-        name: Some(name.to_owned()),
-        device_id: Some(name.to_owned()),
-        ..PortChange::default()
-    };
-    let mut cleaned = match neutron.update(port, &change).await {
-        Err(error) if error.is_absence() => return Ok(None),
-        other => other?,
+    let Some(mut cleaned) = renamed(neutron, used, name).await? else {
+        return Ok(None);
     };
     if AsMade::from(&cleaned).security_groups != made.security_groups {
         exposed::close(neutron, port).await?;
@@ -262,6 +266,30 @@ pub(crate) async fn clean(
         cleaned.tags.clear();
     }
     Ok(Some(cleaned))
+}
+
+/// The port with this name; none if it is gone. Asking is cheaper for Neutron than changing.
+async fn renamed(
+    neutron: &Neutron,
+    used: Used,
+    name: &str,
+) -> Result<Option<Port>, neutron_client::Error> {
+    if !used.is_named {
+        match neutron.find::<Port>(used.port).await? {
+            Some(port) if port.name == name => return Ok(Some(port)),
+            Some(_) => {}
+            None => return Ok(None),
+        }
+    }
+    let change = PortChange {
+        name: Some(name.to_owned()),
+        device_id: Some(name.to_owned()),
+        ..PortChange::default()
+    };
+    match neutron.update(used.port, &change).await {
+        Err(error) if error.is_absence() => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// Those of some ports that floating IPs lead to: to their next owners they must not.

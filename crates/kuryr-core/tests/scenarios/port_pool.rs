@@ -3,8 +3,12 @@
 mod bad_days;
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use http::Method;
 use kuryr_testkit::faulty::Fate;
 use neutron_api::{Port, PortChange};
 use tokio::time::sleep;
@@ -57,26 +61,76 @@ async fn a_warm_port_is_its_containers_like_any_other() {
 async fn a_port_goes_from_one_container_to_the_next() {
     let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
     let before = ids(&world).await;
-    let first = world.run(&made).await.unwrap();
-    world.stop(&made, &first).await;
-    sleep(A_WHILE).await;
-    assert_eq!(ids(&world).await, before);
-    for port in world.all::<Port>().await {
+    // With and without the time to write its label.
+    for lives in [A_WHILE, Duration::ZERO] {
+        let first = world.run(&made).await.unwrap();
+        sleep(lives).await;
+        world.stop(&made, &first).await;
+        sleep(A_WHILE).await;
+        assert_eq!(ids(&world).await, before);
+        for port in world.all::<Port>().await {
+            assert!(
+                port.name.starts_with("kuryr-pool-port-host1-"),
+                "{}",
+                port.name
+            );
+            assert!(port.tags.is_empty(), "{:?}", port.tags);
+            assert_ne!(port.device_id, first.id.as_str());
+        }
+        let plugged = world.host.plugged();
+        assert_eq!(plugged.len(), before.len());
         assert!(
-            port.name.starts_with("kuryr-pool-port-host1-"),
-            "{}",
-            port.name
+            plugged
+                .iter()
+                .all(|vif| vif.attachment.owner != first.id.as_str())
         );
-        assert!(port.tags.is_empty(), "{:?}", port.tags);
-        assert_ne!(port.device_id, first.id.as_str());
     }
-    let plugged = world.host.plugged();
-    assert_eq!(plugged.len(), before.len());
-    assert!(
-        plugged
-            .iter()
-            .all(|vif| vif.attachment.owner != first.id.as_str())
-    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_container_that_is_gone_at_once_neutron_never_hears() {
+    let (world, made) = warmed(&dual_stack()).await;
+    let changes = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&changes);
+    world.wire.plan(move |_, request| {
+        if request.method() != Method::GET {
+            count.fetch_add(1, Relaxed);
+        }
+        Fate::Pass
+    });
+    for _ in 0..3 {
+        let container = world.run(&made).await.unwrap();
+        world.stop(&made, &container).await;
+        sleep(A_WHILE).await;
+    }
+    assert_eq!(changes.load(Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_neutron_is_to_know_waits_for_a_lull_but_not_for_ever() {
+    for waits in [Duration::from_millis(900), Duration::from_millis(1100)] {
+        let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+        let first = world.run(&made).await.unwrap();
+        let label = format!("{}-port", first.id);
+        let mut seen = None;
+        for start in 0..15 {
+            sleep(waits).await;
+            let ports = world.all::<Port>().await;
+            if ports.iter().any(|port| port.name == label) {
+                seen = Some(start);
+                break;
+            }
+            let other = world.run(&made).await.unwrap();
+            world.stop(&made, &other).await;
+        }
+        let seen = seen.map(|start| waits * (start + 1));
+        if waits < Duration::from_secs(1) {
+            let bounds = Duration::from_secs(10)..Duration::from_secs(11);
+            assert!(seen.is_some_and(|seen| bounds.contains(&seen)), "{seen:?}");
+        } else {
+            assert_eq!(seen, Some(waits));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
