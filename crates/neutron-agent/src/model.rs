@@ -44,6 +44,9 @@ pub struct Model {
     pub shared: BTreeSet<Element>,
     /// The networks with ports that add such.
     sharing: BTreeSet<NetworkId>,
+    /// Of `networks` those that the Neutron has no more. While there is a bridge its rules hold: what
+    /// is still in it must not get out.
+    pub(crate) leaving: BTreeSet<NetworkId>,
 }
 
 impl Model {
@@ -65,24 +68,29 @@ impl Model {
         };
         model.source = snapshot.clone();
         let here = snapshot.ports.get(&settings.host);
-        let ids = touched.unwrap_or_else(|| {
+        let mut ids = touched.unwrap_or_else(|| {
             let with_ports = here.into_iter().flat_map(|networks| networks.keys());
             with_ports.chain(bridged.keys()).copied().collect()
         });
+        ids.extend(&before.leaving);
         for id in ids {
             let ports = here.and_then(|networks| networks.get(&id)).cloned();
             let is_wanted = ports.is_some() || bridged.contains_key(&id);
-            let Some(network) = snapshot.networks.get(&id).filter(|_| is_wanted) else {
-                model.put(id, None);
-                continue;
+            let known = before.networks.get(&id);
+            let source = match snapshot.networks.get(&id).filter(|_| is_wanted) {
+                Some(network) => Some(network::Source {
+                    network: Arc::clone(network),
+                    subnets: snapshot.subnets.get(&id).cloned(),
+                    ports,
+                }),
+                None if bridged.contains_key(&id) => known.map(|part| part.without_ports()),
+                None => None,
             };
-            let source = network::Source {
-                network: Arc::clone(network),
-                subnets: snapshot.subnets.get(&id).cloned(),
-                ports,
-            };
-            let part = NetworkPart::of(source, settings, before.networks.get(&id))?;
-            model.put(id, Some(part));
+            if source.is_some() && !snapshot.networks.contains_key(&id) {
+                model.leaving.insert(id);
+            }
+            let part = source.map(|source| NetworkPart::of(source, settings, known));
+            model.put(id, part.transpose()?);
         }
         model.sets = model.used.keys().cloned().collect();
         if !model.networks.is_empty() {
@@ -130,6 +138,11 @@ impl Model {
         }
     }
 
+    /// What it was made from.
+    pub(crate) fn source(&self) -> &Snapshot {
+        &self.source
+    }
+
     /// All ports here, each with its network.
     pub fn ports(&self) -> impl Iterator<Item = (&Arc<NetworkPart>, &Arc<PortPart>)> {
         let networks = self.networks.values();
@@ -143,7 +156,9 @@ impl Model {
 
     /// The networks that can differ from those of `earlier`; none if any can.
     pub(crate) fn touched_since(&self, earlier: &Self) -> Option<BTreeSet<NetworkId>> {
-        self.source.touched_since(&earlier.source)
+        let mut touched = self.source.touched_since(&earlier.source)?;
+        touched.extend(earlier.leaving.difference(&self.leaving));
+        Some(touched)
     }
 
     /// The ports that forward, as the Neutron has it.

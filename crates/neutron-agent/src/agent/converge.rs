@@ -1,11 +1,13 @@
 //! The task that makes the host what the Neutron wants: one step at a time, for all changes that wait.
 
+mod bridges;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kuryr_vif::{Bridge, FilterSets, Host, Instant, LinkWatch, Plug};
-use neutron_api::{IpVersion, NetworkId, PortId, PortStatus};
+use neutron_api::{NetworkId, PortId, PortStatus};
 use neutron_embedded::Embedded;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -13,7 +15,6 @@ use tokio::time::sleep;
 use super::{Order, State, with_docker};
 use crate::error::chain;
 use crate::held::Held;
-use crate::model::alias_prefix;
 use crate::monitor::News;
 use crate::settings::AgentSettings;
 use crate::{AgentError, Batch, Bridges, Model, direct, nft, removal, script, sysctl};
@@ -92,6 +93,7 @@ impl Converging {
             let version = *changes.borrow_and_update();
             let outcome = self.step(version).await;
             let wait = match &outcome {
+                Ok(()) if self.leaving().next().is_some() => Duration::ZERO,
                 Ok(()) => Duration::MAX,
                 Err(_) => pause,
             };
@@ -174,6 +176,7 @@ impl Converging {
         }
         let snapshot = self.neutron.snapshot();
         let before = self.applied.clone().unwrap_or_default();
+        self.make_way(&snapshot, &before).await?;
         let wanted = Model::of(&snapshot, &self.settings, &self.bridges, &before)?;
         let wanted = Arc::new(wanted);
         if !wanted.networks.is_empty() {
@@ -186,6 +189,8 @@ impl Converging {
         self.remove_bridges(&wanted).await?;
         let ((made, bridges), rules) =
             tokio::join!(self.make_bridges(&wanted), self.rules(&wanted));
+        self.unsettled
+            .retain(|network| !wanted.leaving.contains(network));
         for (network, bridge) in made {
             self.unsettled.remove(&network);
             self.bridges.insert_mut(network, Arc::new(Some(bridge)));
@@ -216,78 +221,8 @@ impl Converging {
             self.docker = false;
             with_docker(&self.settings.table, networks).await;
         }
-        bridges
-    }
-
-    /// The bridges of an agent before this one.
-    async fn find_bridges(&mut self) -> Result<(), AgentError> {
-        let found = self.host.bridges(&alias_prefix(&self.settings)).await;
-        for (name, network) in found.map_err(AgentError::listing)? {
-            match network.parse() {
-                Ok(network) => self.bridges.insert_mut(network, Arc::default()),
-                Err(error) => tracing::warn!(bridge = %name, %error, "is not of any network"),
-            }
-        }
-        Ok(())
-    }
-
-    fn unsettle_all(&mut self, wanted: &Model) {
-        let all = wanted.networks.keys().chain(self.bridges.keys());
-        self.unsettled.extend(all);
-    }
-
-    async fn remove_bridges(&mut self, wanted: &Model) -> Result<(), AgentError> {
-        let unwanted = |network: &&NetworkId| !wanted.networks.contains_key(network);
-        let unwanted: Vec<NetworkId> = self.unsettled.iter().filter(unwanted).copied().collect();
-        for network in unwanted {
-            if self.bridges.contains_key(&network) {
-                self.remove_bridge(network).await?;
-                self.bridges.remove_mut(&network);
-                self.stray.remove(&network);
-            }
-            self.unsettled.remove(&network);
-        }
-        Ok(())
-    }
-
-    async fn remove_bridge(&self, network: NetworkId) -> Result<(), AgentError> {
-        let name = neutron_embedded::bridge_name(network).parse()?;
-        let removed = self.host.remove_bridge(&name, Instant::now() + PATIENCE);
-        removed
-            .await
-            .map_err(AgentError::of_bridge("remove the bridge", network))
-    }
-
-    /// Makes the bridges that are not there; one that can't be made does not keep the others back.
-    async fn make_bridges(
-        &self,
-        wanted: &Model,
-    ) -> (Vec<(NetworkId, Bridge)>, Result<(), AgentError>) {
-        let (mut made, mut outcome) = (Vec::new(), Ok(()));
-        for network in &self.unsettled {
-            let Some(bridge) = wanted.networks.get(network).map(|part| &part.bridge) else {
-                continue;
-            };
-            let here = self
-                .bridges
-                .get(network)
-                .and_then(|here| here.as_ref().as_ref());
-            if here == Some(bridge) {
-                made.push((*network, bridge.clone()));
-                continue;
-            }
-            let deadline = Instant::now() + PATIENCE;
-            if let Err(source) = self.host.ensure_bridge(bridge, deadline).await {
-                outcome = Err(AgentError::of_bridge("make the bridge", *network)(source));
-                continue;
-            }
-            let addresses = bridge.addresses.iter().map(|net| IpVersion::of(net.addr()));
-            let versions: BTreeSet<IpVersion> = addresses.collect();
-            let routes = |version| versions.contains(&version);
-            sysctl::forward(routes(IpVersion::V4), routes(IpVersion::V6));
-            made.push((*network, bridge.clone()));
-        }
-        (made, outcome)
+        bridges?;
+        self.remove_some_bridges().await
     }
 
     /// Changes the rules; the number of the batch, and whether there are tables now.

@@ -91,6 +91,14 @@ impl NetworkPart {
         }))
     }
 
+    /// What it was made from, when its last port has gone.
+    pub(super) fn without_ports(&self) -> Source {
+        Source {
+            ports: None,
+            ..self.source.clone()
+        }
+    }
+
     /// The network.
     pub(crate) fn id(&self) -> NetworkId {
         self.source.network.id

@@ -125,6 +125,38 @@ packets! {
         assert!(pings(&a, "192.0.2.2"));
     }
 
+    async fn networks_that_go_keep_no_port_waiting_and_their_ranges_are_free_at_once() {
+        const MANY: usize = 200;
+        let world = World::new().await;
+        let mut networks = Vec::new();
+        for number in 0..MANY {
+            let network = world.network(&[&format!("10.2.{number}.0/24")]).await;
+            let port = json!({"port": {"network_id": network, "binding:host_id": "here"}});
+            let made = world.ask(Method::POST, "ports", port).await;
+            networks.push((network, text(&made["port"]["id"]).to_owned()));
+        }
+        let bridges = || run("ip", "-br link show type bridge").lines().filter(|line| line.starts_with("brq")).count();
+        eventually("all bridges", || bridges() == MANY).await;
+        for (network, port) in &networks {
+            world.ask(Method::DELETE, &format!("ports/{port}"), Value::Null).await;
+            world.ask(Method::DELETE, &format!("networks/{network}"), Value::Null).await;
+        }
+        // The last range that was removed, and another one.
+        let again = world.network(&[&format!("10.2.{}.0/24", MANY - 1)]).await;
+        let other = world.network(&["10.3.0.0/24"]).await;
+        let (one, two) = (world.port(&again).await, world.port(&other).await);
+        let (a, b) = (world.start("a", &one).await, world.start("b", &two).await);
+        assert!(bridges() > 2, "it has waited until all were gone");
+        assert!(pings(&a, "192.0.2.2") && pings(&b, "192.0.2.2"));
+        for _ in 0..10 {
+            if bridges() > 50 {
+                tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            }
+        }
+        eventually("the bridges go", || bridges() == 2).await;
+        assert!(!rules().contains("10.2.1.0/24"), "{}", rules());
+    }
+
     async fn an_agent_finds_what_the_one_before_has_made() {
         let mut world = World::new().await;
         let (network, other) = (world.network(&BOTH).await, world.network(&["10.0.2.0/24"]).await);
