@@ -186,9 +186,13 @@ impl Kuryr {
                 return existing.ok_or(error);
             }
             // Containers that have just gone may still have their ports, and nobody may lack an
-            // address because we keep some for others.
-            Err(error) if error.is_shortage() => {
-                if !self.give_up_warm(net.id, None, by).await {
+            // address or a port because we keep some for others.
+            Err(error) if error.is_shortage() || error.is_over_quota() => {
+                let given_up = match error.is_over_quota() {
+                    true => self.give_up_all_warm(by).await,
+                    false => self.give_up_warm(net.id, None, by).await,
+                };
+                if !given_up {
                     return Err(error);
                 }
                 self.make_chosen_port(net, &fixed_ips, ask, by).await?

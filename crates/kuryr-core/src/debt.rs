@@ -167,7 +167,7 @@ impl Debt {
     }
 
     /// Whether it is about this port, or may be.
-    fn is_about(&self, asked: &Port) -> bool {
+    pub(crate) fn is_about(&self, asked: &Port) -> bool {
         match self {
             Self::Label { port, .. }
             | Self::DeletePort { port, .. }

@@ -66,6 +66,8 @@ pub(crate) struct PortPools {
 /// Docker asks again for 30 seconds where its driver was away in the middle of a call.
 const AFTER_RESTART: Duration = Duration::from_secs(60);
 const AT_ONCE: usize = 2;
+/// After Neutron has refused to make a port, or could not be asked.
+const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 
 /// The warm ports of a network.
 pub(crate) struct PortPool {
@@ -198,6 +200,18 @@ impl PortPools {
         pools
             .flat_map(|pool| pool.state().take_out(address))
             .collect()
+    }
+
+    /// The same of all networks; none is made for a while.
+    fn take_all_out(&self) -> Vec<Port> {
+        let pause = Instant::now() + AFTER_REFUSAL;
+        let all = self.all();
+        let out = all.values().flat_map(|pool| {
+            let mut state = pool.state();
+            state.paused = Some(pause);
+            state.take_out(None)
+        });
+        out.collect()
     }
 
     /// Takes note that the runtime has released an address; whether it was a warm port's.

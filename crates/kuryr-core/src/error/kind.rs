@@ -94,6 +94,11 @@ impl Error {
         is_full || self.is_taken()
     }
 
+    /// Whether the project may have no more of what was to be made.
+    pub(crate) fn is_over_quota(&self) -> bool {
+        matches!(self, Self::Neutron { source, .. } if source.fault() == Some("OverQuota"))
+    }
+
     /// Whether another port has the address that was asked for.
     pub(crate) fn is_taken(&self) -> bool {
         matches!(self, Self::Neutron { source, .. }

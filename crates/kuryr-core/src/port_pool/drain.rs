@@ -61,6 +61,17 @@ impl Kuryr {
         any
     }
 
+    /// Gives up what all pools of this host have, and waits until that is gone; whether there was any.
+    pub(crate) async fn give_up_all_warm(&self, by: Instant) -> bool {
+        let ports = self.port_pools.take_all_out();
+        for port in &ports {
+            self.retire(port).await;
+        }
+        let concerns = |debt: &Debt| ports.iter().any(|port| debt.is_about(port));
+        self.debts.settled(by, concerns).await;
+        !ports.is_empty()
+    }
+
     /// Parts with a warm port.
     pub(crate) async fn retire(&self, port: &Port) {
         self.debts.owe(removal(port)).await;

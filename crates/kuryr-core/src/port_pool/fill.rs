@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::recycle::share;
-use super::{PortPool, Warm};
+use super::{AFTER_REFUSAL, PortPool, Warm};
 use crate::address::chosen;
 use crate::ask::{AddressRequest, NetworkId};
 use crate::binding;
@@ -27,8 +27,6 @@ use crate::view::Net;
 const ROUND: Duration = Duration::from_secs(60);
 /// How long it is waited when nothing seems to be to do.
 const REST: Duration = Duration::from_secs(30);
-/// After Neutron has refused to make a port, or could not be asked.
-const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 
 impl Kuryr {
     /// Whether networks have warm ports, where they do not say otherwise.

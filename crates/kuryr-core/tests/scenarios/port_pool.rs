@@ -270,6 +270,29 @@ async fn a_small_subnet_is_not_filled_by_warm_ports() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_lacks_a_port_because_some_are_kept_for_others() {
+    let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    let other = world.create_network(&subnet("10.21.0.0/24")).await.unwrap();
+    let ports = world.all::<Port>().await;
+    world.limit(&ports[0].project_id, "port", ports.len()).await;
+    let mut containers = Vec::new();
+    for _ in &ports {
+        containers.push(world.run(&other).await.unwrap());
+        sleep(A_WHILE).await;
+    }
+    let refusal = format!("{:?}", world.run(&other).await.unwrap_err());
+    assert!(refusal.contains("Quota exceeded"), "{refusal}");
+    for container in &containers {
+        world.stop(&other, container).await;
+    }
+    // It is asked for warm ports again.
+    sleep(Duration::from_secs(200)).await;
+    world.run(&made).await.unwrap();
+    sleep(A_WHILE).await;
+    assert!(!ids(&world).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_network_can_do_without() {
     let world = World::warm();
     let plan = Plan {

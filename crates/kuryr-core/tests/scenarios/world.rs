@@ -128,6 +128,16 @@ impl World {
         }
     }
 
+    /// Lets a project have no more than `limit` objects of a kind.
+    pub(crate) async fn limit(&self, project: &str, kind: &str, limit: usize) {
+        let body = serde_json::json!({"quota": {kind: limit}}).to_string();
+        let request = Request::put(format!("http://neutron/v2.0/quotas/{project}"));
+        let request = request.header("content-type", "application/json");
+        let request = request.body(Bytes::from(body)).unwrap();
+        let reply = self.transport.clone().oneshot(request).await.unwrap();
+        assert_eq!(reply.status(), 200);
+    }
+
     /// Another host, with the same Neutron.
     pub(crate) fn beside(&self, name: &str) -> Self {
         let wire = Faulty::new(self.transport.clone());
