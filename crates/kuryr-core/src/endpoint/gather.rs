@@ -1,11 +1,13 @@
 //! The one port that has all of an endpoint's addresses, where no port was made for them together.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use neutron_api::{MacAddress, Port, PortChange, WantedIp};
 use tokio::time::Instant;
 
+use super::Endpoint;
 use crate::address::{has_address, ports_at, removal};
 use crate::ask::{AddressRequest, NewEndpoint};
 use crate::error::{Error, PortError, plugging, told};
@@ -107,6 +109,10 @@ impl Kuryr {
             return Ok(true);
         }
         let pool = names::pool_port(&self.settings.host, &new.network);
+        let is_its_own = |known: Arc<Endpoint>| known.port.id == port.id;
+        if port.name == pool && self.endpoints.get(&new.id).is_some_and(is_its_own) {
+            return Ok(true);
+        }
         if port.name != pool || self.endpoints.have(port.id) {
             return Ok(false);
         }

@@ -431,6 +431,33 @@ async fn endpoints_whose_requests_cross_have_what_they_were_promised() {
     world.assert_nothing_left("after crossed requests").await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_deleted_twice_comes_back_once() {
+    let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    let before = ids(&world).await;
+    let container = world.run(&made).await.unwrap();
+    for _ in 0..2 {
+        let deleted = world.kuryr.delete_endpoint(&made.id, &container.id, soon());
+        deleted.await.unwrap();
+    }
+    world.stop(&made, &container).await;
+    sleep(A_WHILE).await;
+    assert_eq!(ids(&world).await, before);
+    assert_eq!(world.host.plugged().len(), before.len());
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after a repeated call").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_made_twice_at_once_is_one() {
+    let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    let new = world.reserve(&made).await;
+    let first = world.kuryr.create_endpoint(new.clone(), soon()).await;
+    // Before the port has its endpoint's name.
+    let again = world.kuryr.create_endpoint(new, soon()).await;
+    assert_eq!(again.unwrap(), first.unwrap());
+}
+
 /// A network in use, with its warm ports.
 async fn warmed(plan: &Plan) -> (World, Made) {
     let world = World::warm();
