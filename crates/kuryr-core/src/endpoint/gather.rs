@@ -186,9 +186,26 @@ impl Kuryr {
             host_id: self.host_to_bind(net),
             ..PortChange::default()
         };
-        if rebind.host_id.is_some() {
-            neutron.update(port.id, &unbind).await.map_err(act())?;
+        if rebind.host_id.is_none() {
+            return neutron.update(port.id, &rebind).await.map_err(act());
         }
-        neutron.update(port.id, &rebind).await.map_err(act())
+        // Between the two it is bound to no host: nobody would find it again, or could use it.
+        let removal = removal(&port);
+        self.debts.intend(&removal).await;
+        let changed = async {
+            neutron.update(port.id, &unbind).await?;
+            neutron.update(port.id, &rebind).await
+        };
+        match changed.await {
+            Ok(changed) => {
+                self.debts.forgo(&removal);
+                Ok(changed)
+            }
+            Err(error) => {
+                self.reservations.remove(port.id);
+                self.let_go(&port).await;
+                Err(act()(error))
+            }
+        }
     }
 }

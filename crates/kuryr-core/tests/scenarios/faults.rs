@@ -192,6 +192,34 @@ async fn a_program_killed_while_a_container_starts_or_stops_leaves_nothing() {
     }
 }
 
+/// Neutron changes a MAC address only of a port that is bound to no host: such a port must not be left.
+#[tokio::test(start_paused = true)]
+async fn a_program_killed_while_it_changes_a_mac_address_leaves_nothing() {
+    let want = Want {
+        mac: Some("02:00:00:00:00:01".parse().unwrap()),
+        ..Want::default()
+    };
+    for warm in [false, true] {
+        for verb in [Verb::Start, Verb::StartForgotten] {
+            for point in points() {
+                let mut world = if warm { World::warm() } else { World::new() };
+                let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+                let reached = kill(&mut world, &made, verb, point, &want).await;
+                let when = format!("warm {warm}: {verb:?} killed {point:?}");
+                world.two_minutes_pass().await;
+                if !warm {
+                    assert_eq!(world.all::<neutron_api::Port>().await, [], "{when}");
+                }
+                world.delete_network(&made).await;
+                world.assert_nothing_left(&when).await;
+                if !reached {
+                    break;
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_adopted_port_is_as_before_wherever_the_program_was_killed() {
     for verb in [Verb::Start, Verb::StartForgotten, Verb::Stop] {
