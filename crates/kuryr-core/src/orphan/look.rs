@@ -101,8 +101,8 @@ impl Kuryr {
         self.host.is_taken(&looked_at).await.map_err(act)
     }
 
-    /// Of what is plugged for endpoints here, the interfaces that no container has, and no port that is
-    /// bound to this host.
+    /// Of what is plugged for endpoints here, or kept warm for them, the interfaces that no container has,
+    /// and no port that is bound to this host.
     async fn interfaces_without_port(
         &self,
         neutron: &Neutron,
@@ -111,8 +111,9 @@ impl Kuryr {
         let mut lonely = Vec::new();
         for plugged in plugged.into_values() {
             if let Ok(port) = plugged.interface_id.parse::<PortId>()
-                && is_endpoint(&plugged.owner)
+                && (is_endpoint(&plugged.owner) || names::is_pool_port(&plugged.owner))
                 && !self.endpoints.use_port(port)
+                && !self.port_pools.has(port)
                 && !self.has_container(port, Some(&plugged)).await?
             {
                 lonely.push((port, plugged));

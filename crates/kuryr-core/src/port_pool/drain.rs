@@ -1,6 +1,7 @@
 //! Pools that go with their networks, or because somebody else needs the addresses.
 
 use std::net::IpAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use neutron_api::{NetworkId as NeutronNetworkId, Port, PortId};
@@ -96,19 +97,20 @@ impl Kuryr {
     }
 
     async fn unplug_owned(&self, by: Instant, which: impl Fn(&kuryr_vif::Attachment) -> bool) {
-        let unplugged = async {
-            for plugged in self.host.all_attachments().await? {
-                if which(&plugged) {
-                    self.host.unplug(&plugged, by).await?;
+        let left = |error: kuryr_vif::Error| {
+            // Nobody comes back to them but who looks for orphans.
+            self.suspicion.store(true, Relaxed);
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "an interface of a warm port is left");
+        };
+        match self.host.all_attachments().await {
+            Ok(all) => {
+                for plugged in all.iter().filter(|plugged| which(plugged)) {
+                    let unplugged = self.host.unplug(plugged, by).await;
+                    unplugged.unwrap_or_else(left);
                 }
             }
-            Ok::<_, kuryr_vif::Error>(())
-        };
-        if let Err(error) = unplugged.await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "interfaces of warm ports are left"
-            );
+            Err(error) => left(error),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kuryr_core::Orphan;
 use kuryr_testkit::faulty::Fate;
+use kuryr_testkit::notebook::Trouble;
 use kuryr_vif::Plug as _;
 use neutron_api::Port;
 use tokio::time::sleep;
@@ -301,5 +302,28 @@ async fn whenever_the_program_is_killed_nothing_is_used_twice_and_nothing_is_lef
         if is_over {
             break;
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_interface_of_a_warm_port_that_could_not_be_unplugged_goes_within_two_minutes() {
+    let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    let story = async {
+        // Long after the first look.
+        sleep(Duration::from_secs(200)).await;
+        let unused = world.reserve(&made).await;
+        world.host.meet(Some(Trouble::Refusal));
+        let released =
+            world
+                .kuryr
+                .release_address(&made.pools[0].id, unused.addresses[0].addr(), soon());
+        released.await.unwrap();
+        world.host.meet(None);
+        sleep(Duration::from_secs(120)).await;
+        assert_eq!(world.host.plugged().len(), world.all::<Port>().await.len());
+    };
+    tokio::select! {
+        () = story => {}
+        never = world.kuryr.keep_releasing_orphans() => never,
     }
 }
