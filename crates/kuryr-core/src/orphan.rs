@@ -124,11 +124,15 @@ impl Orphan {
     }
 }
 
-/// From one look to the next: what is under way is over by then, as no call takes longer.
+/// From the first look that finds an orphan to the one that releases it: what is under way is over by
+/// then, as no call takes longer.
 pub const BETWEEN_LOOKS: Duration = Duration::from_secs(45);
 /// How often an orphan is looked for when the last look found none, no address or endpoint is known to wait
 /// in vain and nothing could not be unplugged: only what comes from outside can make one then.
 const QUIET: Duration = Duration::from_secs(600);
+/// How often it is looked while one is known: others may become orphans meanwhile, and none is to wait
+/// for another's time.
+const WATCHING: Duration = Duration::from_secs(15);
 const GLANCE: Duration = Duration::from_secs(10);
 /// How many are released after one look: if ever this judges wrongly, there is time to notice.
 const AT_MOST: usize = 20;
@@ -152,8 +156,13 @@ impl Kuryr {
         let still = again
             .into_iter()
             .filter(|orphan| seen.iter().any(|earlier| orphan.is_still(earlier)));
+        Ok(self.release(still, by).await)
+    }
+
+    /// Releases what two looks have found; those that it has.
+    async fn release(&self, orphans: impl Iterator<Item = Orphan>, by: Instant) -> Vec<Orphan> {
         let mut released = Vec::new();
-        for orphan in still.take(AT_MOST) {
+        for orphan in orphans.take(AT_MOST) {
             // From here on no endpoint is made of it, and no container joins it.
             if let Orphan::Port { port, .. } = &orphan
                 && !(self.reservations.let_go(port.id) && self.endpoints.let_go(port.id))
@@ -181,7 +190,7 @@ impl Kuryr {
             }
             released.push(orphan);
         }
-        Ok(released)
+        released
     }
 
     /// Whether something of this run, and not only what comes from outside, may have become one.
@@ -191,34 +200,34 @@ impl Kuryr {
             || self.suspicion.swap(false, Relaxed)
     }
 
-    /// Looks for orphans, now and then, and releases those that two looks have found. Never ends.
+    /// Looks for orphans, now and then, and releases those that looks have found for a while. Never
+    /// ends.
     pub async fn keep_releasing_orphans(&self) {
-        let mut seen = Vec::new();
+        let mut seen: Vec<(Instant, Orphan)> = Vec::new();
         sleep(AT_START).await;
         loop {
-            let by = Instant::now() + ONE_LOOK;
-            let looked = if seen.is_empty() {
-                self.orphans(by).await
-            } else {
-                self.release_orphans(&seen, by).await
-            };
-            let pause = match looked {
-                // Nothing, or released.
-                Ok(found) if found.is_empty() || !seen.is_empty() => {
-                    seen.clear();
-                    if found.len() < AT_MOST {
-                        QUIET
-                    } else {
-                        BETWEEN_LOOKS
-                    }
-                }
+            let now = Instant::now();
+            let pause = match self.orphans(now + ONE_LOOK).await {
                 Ok(found) => {
-                    seen = found;
-                    BETWEEN_LOOKS
+                    let since = |orphan: &Orphan| {
+                        let before = seen.iter().find(|(_, before)| orphan.is_still(before));
+                        before.map_or(now, |(since, _)| *since)
+                    };
+                    let found = found.into_iter().map(|orphan| (since(&orphan), orphan));
+                    let (ripe, young) =
+                        found.partition::<Vec<_>, _>(|(since, _)| now - *since >= BETWEEN_LOOKS);
+                    seen = young;
+                    let ripe = ripe.into_iter().map(|(_, orphan)| orphan);
+                    let released = self.release(ripe, now + ONE_LOOK).await.len();
+                    match (released, seen.is_empty()) {
+                        (AT_MOST.., _) => BETWEEN_LOOKS,
+                        (_, false) => WATCHING,
+                        (_, true) => QUIET,
+                    }
                 }
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "not looked");
-                    BETWEEN_LOOKS
+                    WATCHING
                 }
             };
             let next = Instant::now() + pause;

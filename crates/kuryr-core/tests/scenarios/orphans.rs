@@ -83,6 +83,28 @@ async fn an_address_that_a_killed_runtime_has_forgotten_comes_back_within_two_mi
     }
 }
 
+/// One after the other: none waits for what is known of another.
+#[tokio::test(start_paused = true)]
+async fn addresses_that_are_forgotten_again_and_again_come_back_within_two_minutes() {
+    for apart in [1, 6, 12, 30, 44] {
+        let world = World::new();
+        let made = world.create_network(&dual_stack()).await.unwrap();
+        let story = async {
+            tokio::time::sleep(Duration::from_secs(200)).await;
+            for _ in 0..3 {
+                world.reserve(&made).await;
+                tokio::time::sleep(Duration::from_secs(apart)).await;
+            }
+            tokio::time::sleep(Duration::from_secs(120 - apart)).await;
+            assert_eq!(world.all::<Port>().await, [], "{apart} s apart");
+        };
+        tokio::select! {
+            () = story => {}
+            never = world.kuryr.keep_releasing_orphans() => never,
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_a_killed_runtime_has_forgotten_goes_within_two_minutes() {
     let world = World::new();
