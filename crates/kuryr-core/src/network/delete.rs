@@ -61,13 +61,17 @@ impl Kuryr {
         let net = match self.find_network(id, by).await {
             Ok(Some(net)) => net,
             Ok(None) => return Ok(()),
-            Err(error) if error.kind() == Kind::Unavailable => {
+            // Several are called so: which one it is somebody else must say.
+            Err(error @ Error::Ambiguous { .. }) => return Err(error),
+            Err(error) => {
                 self.debts.owe(whichever.clone()).await;
                 self.drain(id, None, by).await;
+                if error.kind() != Kind::Unavailable {
+                    return Err(error);
+                }
                 tracing::warn!(error = &error as &dyn std::error::Error, "not done yet");
                 return Ok(());
             }
-            Err(error) => return Err(error),
         };
         self.drain(id, Some(net.id), by).await;
         self.view.remove(id);

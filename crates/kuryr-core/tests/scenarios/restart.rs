@@ -135,6 +135,22 @@ async fn a_network_that_goes_right_after_a_restart_without_neutron_leaves_nothin
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_network_that_neutron_refuses_to_look_up_right_after_a_restart_leaves_nothing() {
+    for status in [400, 403, 409] {
+        let mut world = World::new();
+        let made = world.create_network(&dual_stack()).await.unwrap();
+        world.restart();
+        world.wire.plan(move |number, _| match number {
+            0 => Fate::Answer(status),
+            _ => Fate::Pass,
+        });
+        let deleted = world.kuryr.delete_network(&made.id, soon()).await;
+        deleted.unwrap_err();
+        world.assert_nothing_left("after a refusal").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unplugged_container_that_goes_while_neutron_is_away_leaves_nothing() {
     let mut world = World::new();
     let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
