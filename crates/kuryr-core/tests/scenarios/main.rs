@@ -13,6 +13,7 @@ mod endpoint;
 mod exposed;
 mod faults;
 mod guest;
+mod histories;
 mod network;
 mod orphans;
 mod parts;

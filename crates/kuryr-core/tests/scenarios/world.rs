@@ -113,7 +113,7 @@ impl World {
         let embedded = Embedded::new(settings);
         let transport = BoxCloneSyncService::new(embedded.service().map_err(Failure::from));
         let wire = Faulty::new(transport.clone());
-        let (host, journal) = (Arc::new(Notebook::default()), tempfile::tempdir().unwrap());
+        let (host, journal) = (Arc::new(Notebook::default()), folder());
         let pool = PortPoolSettings::default();
         let kuryr = start(&wire, &host, &journal, pool);
         Self {
@@ -141,7 +141,7 @@ impl World {
     /// Another host, with the same Neutron.
     pub(crate) fn beside(&self, name: &str) -> Self {
         let wire = Faulty::new(self.transport.clone());
-        let (host, journal) = (Arc::new(Notebook::default()), tempfile::tempdir().unwrap());
+        let (host, journal) = (Arc::new(Notebook::default()), folder());
         let settings = Settings {
             host: name.to_owned(),
             port_pool: self.pool,
@@ -173,13 +173,22 @@ impl World {
             .plan(|_, _| kuryr_testkit::faulty::Fate::LoseRequest);
         self.wire = Faulty::new(self.transport.clone());
         self.host = Arc::new(self.host.copy());
-        let journal = tempfile::tempdir().unwrap();
+        let journal = folder();
         for note in std::fs::read_dir(self.journal.path()).unwrap() {
             let note = note.unwrap();
             std::fs::copy(note.path(), journal.path().join(note.file_name())).unwrap();
         }
         self.journal = journal;
         self.restart();
+    }
+
+    /// The names of what is noted in the journal.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let notes = std::fs::read_dir(self.journal.path()).unwrap();
+        let name = |note: std::io::Result<std::fs::DirEntry>| note.unwrap().file_name();
+        notes
+            .map(|note| name(note).into_string().unwrap())
+            .collect()
     }
 
     /// What the journal says of adopted ports is lost.
@@ -632,6 +641,12 @@ fn start(
         journal,
         settings,
     )
+}
+
+/// For a journal: in memory where that can be, as every note waits until it is on the disk.
+fn folder() -> TempDir {
+    let in_memory = tempfile::tempdir_in("/dev/shm");
+    in_memory.or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn settings() -> Settings {
