@@ -137,6 +137,8 @@ impl Kuryr {
                     range: subnet.cidr,
                 });
             }
+            // Who is just adopting the port that has it must not lose it to who comes next.
+            let _turn = self.ranges.turn(&IpNet::from(address), by).await?;
             if ask.mac.is_none()
                 && self.reservations.offering(subnet.id).is_none()
                 && let Some(port) = self.warm_port_at(net, address, by).await

@@ -50,6 +50,24 @@ async fn a_port_that_nobody_uses_is_adopted_by_its_address_and_afterwards_as_bef
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_port_that_two_containers_want_at_once_is_had_by_one_and_kept() {
+    let (world, made) = adopted(&["10.50.0.0/24"]).await;
+    let port = port(&world, &made, |_| {}).await;
+    let before = world.whole(port.id).await;
+    let (one, other) = tokio::join!(
+        world.run_with(&made, Some(ADDRESS), None),
+        world.run_with(&made, Some(ADDRESS), None)
+    );
+    assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+    assert!(world.kuryr.settled(soon()).await);
+    let now = now(&world, &port).await;
+    assert_eq!(now.host_id.as_deref(), Some("host1"));
+    world.stop(&made, &one.or(other).unwrap()).await;
+    assert!(world.kuryr.settled(soon()).await);
+    assert_eq!(world.whole(port.id).await, before);
+}
+
 /// Python defect 4: it took over the port of whoever had the address, and a failed start unbound it.
 #[tokio::test(start_paused = true)]
 async fn a_failed_start_leaves_a_port_as_it_was() {
