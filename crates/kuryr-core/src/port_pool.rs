@@ -157,16 +157,17 @@ impl PortPools {
         (pool, true)
     }
 
-    /// Ends a pool: nobody is given a port of it any more.
-    fn close(&self, of: &NetworkId) -> Option<Arc<PortPool>> {
+    /// Ends a pool: nobody is given a port of it any more. Also those of its ports whose interfaces
+    /// still bear the names of their last owners.
+    fn close(&self, of: &NetworkId) -> Option<(Arc<PortPool>, Vec<PortId>)> {
         let pool = self.all().remove(of)?;
         let mut state = pool.state();
         state.closed = true;
         state.ready.clear();
-        state.returning.clear();
+        let returning = state.returning.drain().map(|(port, _)| port).collect();
         drop(state);
         pool.wake.notify_one();
-        Some(pool)
+        Some((pool, returning))
     }
 
     /// A network's warm port that has this address.

@@ -1,9 +1,11 @@
 //! Pools that go with their networks, or because somebody else needs the addresses.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use kuryr_vif::Attachment;
 use neutron_api::{NetworkId as NeutronNetworkId, Port, PortId};
 use neutron_client::{Filter, Neutron};
 use tokio::time::{Instant, timeout_at};
@@ -25,16 +27,16 @@ impl Kuryr {
         network: Option<NeutronNetworkId>,
         by: Instant,
     ) {
-        if let Some(pool) = self.port_pools.close(of) {
+        let mut returning = Vec::new();
+        if let Some((pool, ports)) = self.port_pools.close(of) {
+            returning = ports;
             // What is being made now goes as soon as it is there.
             let _ = timeout_at(by, pool.turn.lock()).await;
         }
         let name = names::pool_port(&self.settings.host, of);
-        let used = self.debts.recycling(&name);
-        for (port, removal) in used {
+        for (port, removal) in self.debts.recycling(&name) {
+            returning.push(port);
             self.debts.owe(removal).await;
-            self.unplug_owned(by, |plugged| plugged.interface_id == port.to_string())
-                .await;
         }
         self.debts
             .owe(Debt::DrainPool {
@@ -42,7 +44,10 @@ impl Kuryr {
                 network,
             })
             .await;
-        self.unplug_owned(by, |plugged| plugged.owner == name).await;
+        let used: HashSet<String> = returning.iter().map(PortId::to_string).collect();
+        let is_pools =
+            |plugged: &Attachment| plugged.owner == name || used.contains(&plugged.interface_id);
+        self.unplug_owned(by, is_pools).await;
     }
 
     /// Gives up what pools have on a Neutron network, or what they have of this address, and waits
@@ -96,7 +101,7 @@ impl Kuryr {
         });
     }
 
-    async fn unplug_owned(&self, by: Instant, which: impl Fn(&kuryr_vif::Attachment) -> bool) {
+    async fn unplug_owned(&self, by: Instant, which: impl Fn(&Attachment) -> bool) {
         let left = |error: kuryr_vif::Error| {
             // Nobody comes back to them but who looks for orphans.
             self.suspicion.store(true, Relaxed);

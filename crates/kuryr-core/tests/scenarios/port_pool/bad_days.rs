@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::Method;
 use kuryr_core::Orphan;
 use kuryr_testkit::faulty::Fate;
 use kuryr_testkit::notebook::Trouble;
@@ -123,6 +124,33 @@ async fn a_network_that_goes_right_after_a_restart_takes_its_warm_ports_along() 
         world.wire.plan(|_, _| Fate::Pass);
         world.assert_nothing_left("after a restart").await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_that_goes_takes_the_interface_of_a_port_on_its_way_back_along() {
+    let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    // While new ports are made, the interfaces of cleaned ones are not taken back.
+    world.wire.plan(|_, request| match *request.method() {
+        Method::POST => Fate::Take(Duration::from_secs(20)),
+        _ => Fate::Pass,
+    });
+    let mut containers = Vec::new();
+    for _ in world.all::<Port>().await {
+        containers.push(world.run(&made).await.unwrap());
+    }
+    sleep(A_WHILE).await;
+    for container in &containers {
+        world.stop(&made, container).await;
+    }
+    sleep(A_WHILE).await;
+    let plugged = world.host.plugged();
+    let mut owners = plugged.iter().map(|vif| vif.attachment.owner.as_str());
+    assert!(owners.any(|owner| owner == containers[0].id.as_str()));
+    world.delete_network(&made).await;
+    assert_eq!(world.host.plugged(), []);
+    world
+        .assert_nothing_left("with a port on its way back")
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
