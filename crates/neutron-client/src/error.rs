@@ -111,6 +111,12 @@ impl Error {
         }
     }
 
+    /// A list goes on with what it has had already, as if it had no end.
+    pub(crate) fn repeats_itself(act: &Act, reply: &Response<Bytes>) -> Self {
+        let source = serde::de::Error::custom("a page of the list has what an earlier one had");
+        Self::unreadable(act, source, reply)
+    }
+
     pub(crate) fn unwritable(act: &Act, source: impl Into<Cause>) -> Self {
         Self::Unwritable {
             act: act.clone(),

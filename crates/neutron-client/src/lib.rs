@@ -147,7 +147,12 @@ impl Neutron {
         loop {
             let marker = all.last().map(Resource::id);
             let reply = self.repeat(&act, &Call::list::<R>(filter, marker)).await?;
-            let page = call::page(&act, &reply)?;
+            let page: call::Page<R> = call::page(&act, &reply)?;
+            if let Some(last) = page.objects.last()
+                && all.iter().any(|known| known.id() == last.id())
+            {
+                return Err(Error::repeats_itself(&act, &reply));
+            }
             let done = page.objects.is_empty() || !page.more;
             all.extend(page.objects);
             if done {

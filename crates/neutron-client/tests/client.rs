@@ -185,6 +185,21 @@ async fn a_list_that_neutron_cuts_is_read_to_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_that_begins_again_where_it_was_cut_is_not_read_for_ever() {
+    let neutron = neutron(|_| {
+        reply(
+            200,
+            &format!(r#"{{"networks": [{NETWORK}], "networks_links": [{{"rel": "next"}}]}}"#),
+        )
+    });
+    let outcome = neutron.list::<Network>(&Filter::new()).await;
+    assert!(
+        matches!(outcome, Err(Error::Unreadable { .. })),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_web_page_is_no_answer() {
     let neutron = neutron(|_| reply(200, "<html>Welcome</html>"));
     let outcome = neutron.list::<Network>(&Filter::new()).await;
