@@ -7,7 +7,7 @@ DESTDIR ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROGRAM := $(abspath $(TARGET)/release/kuryr)
 
-.PHONY: help build install check test test-kernel e2e soak demo demo-cloud cloud cloud-down bench bench-standalone bench-plug clean
+.PHONY: help build install check test test-kernel fuzz e2e soak demo demo-cloud cloud cloud-down bench bench-standalone bench-plug clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -37,6 +37,9 @@ test: ## everything, on real parts (as root)
 
 test-kernel: ## the ways of plugging on Debian's own kernel, in an emulated machine (as root)
 	@tools/test kernel
+
+fuzz: ## what crosses a border, each for SECONDS (600); TARGETS="name name" picks some
+	@tools/fuzz $(or $(SECONDS),600) $(TARGETS)
 
 e2e: ## the end-to-end tests alone; TESTS="name name" picks some
 	@tools/test lab e2e -- $(TESTS)

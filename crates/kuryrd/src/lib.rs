@@ -37,7 +37,8 @@ const UNEXPECTED: u8 = 255;
 /// What blocks is file and kernel work, a few pieces at a time.
 const BLOCKING_THREADS: usize = 16;
 
-fn main() -> ExitCode {
+/// The program: does what its arguments say.
+pub fn run() -> ExitCode {
     let order = match cli::parse(std::env::args_os().collect()) {
         Ok(order) => order,
         Err(told) => {
@@ -57,10 +58,25 @@ fn main() -> ExitCode {
 
 /// Says all that would be said of the configuration at start.
 fn check(command_line: config::CommandLine) -> ExitCode {
-    let loaded = match load(command_line, environment()) {
-        Ok(loaded) => loaded,
-        Err(code) => return code,
-    };
+    match load(command_line, environment()) {
+        Ok(loaded) => print(&said_of(&loaded)),
+        Err(code) => code,
+    }
+}
+
+/// What `kuryr config check` says of the files below `root`, without environment and flags.
+///
+/// # Errors
+/// All that is wrong with them.
+pub fn check_configuration(root: &Path) -> Result<String, String> {
+    let command_line = config::CommandLine::default();
+    match config::load(command_line, BTreeMap::new(), root) {
+        Ok(loaded) => Ok(said_of(&loaded)),
+        Err(mistakes) => Err(mistakes.to_string()),
+    }
+}
+
+fn said_of(loaded: &config::Loaded) -> String {
     let mut text = match loaded.files.as_slice() {
         [] => "read no file: none is in the usual places\n".to_owned(),
         files => files
@@ -76,7 +92,7 @@ fn check(command_line: config::CommandLine) -> ExitCode {
         text.extend(lines.iter().map(|line| format!("{kind}: {line}\n")));
     }
     text.push_str("kuryr would start with this configuration\n");
-    print(&text)
+    text
 }
 
 /// Asks Neutron and Open vSwitch, and changes nothing.

@@ -1,0 +1,7 @@
+//! The program `kuryr`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kuryr::run()
+}
