@@ -23,11 +23,6 @@ use std::time::Duration;
 
 use cli::Order;
 
-/// Gives back what is not needed any more. The C library's own keeps most of it: many threads each
-/// make a piece of what then lives as long as the others.
-#[global_allocator]
-static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 /// `EX_CONFIG` of sysexits.h, for `RestartPreventExitStatus=` in a unit.
 const WRONG_CONFIGURATION: u8 = 78;
 
