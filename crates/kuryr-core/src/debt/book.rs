@@ -177,32 +177,22 @@ impl Debts {
     /// Waits until no debt is left that `concerns`, which now waits for no lull any more; false if
     /// that takes longer than until `by`.
     pub(crate) async fn settled(&self, by: Instant, concerns: impl Fn(&Debt) -> bool) -> bool {
-        let is_awaited = |entry: &Entry| !entry.seen_to && concerns(&entry.debt);
-        loop {
-            let changed = self.shared.changed.notified();
-            let mut hastened = false;
-            let mut awaited = 0;
-            for entry in self.open().values_mut().filter(|entry| is_awaited(entry)) {
-                hastened |= !entry.urgent;
-                entry.urgent = true;
-                awaited += 1;
-            }
-            if awaited == 0 {
-                return true;
-            }
-            if hastened {
+        let is_awaited = |entry: &mut Entry| {
+            let awaited = !entry.seen_to && concerns(&entry.debt);
+            if awaited && !std::mem::replace(&mut entry.urgent, true) {
                 self.shared.changed.notify_waiters();
             }
-            if timeout_at(by, changed).await.is_err() {
-                return false;
-            }
-        }
+            awaited
+        };
+        self.none(by, is_awaited).await
     }
 
     /// Strikes out debts that no longer hold; false if an attempt at one lasts longer than until
     /// `by`.
     pub(crate) async fn forgive(&self, by: Instant, which: impl Fn(&Debt) -> bool) -> bool {
-        let over = self.none_busy(by, &which).await;
+        let over = self
+            .none(by, |entry| entry.busy && which(&entry.debt))
+            .await;
         let mut open = self.open();
         open.retain(|key, entry| {
             let stays = entry.busy || !which(&entry.debt);
@@ -216,12 +206,16 @@ impl Debts {
         over
     }
 
-    /// Waits until no attempt is under way at one of these; false if that lasts longer than until `by`.
-    async fn none_busy(&self, by: Instant, which: impl Fn(&Debt) -> bool) -> bool {
+    /// Waits until no entry is left that is `such`, which is asked of every one.
+    async fn none(&self, by: Instant, mut such: impl FnMut(&mut Entry) -> bool) -> bool {
         loop {
             let changed = self.shared.changed.notified();
-            let is_such = |entry: &Entry| entry.busy && which(&entry.debt);
-            if !self.open().values().any(is_such) {
+            let left = self
+                .open()
+                .values_mut()
+                .filter_map(|entry| such(entry).then_some(()))
+                .count();
+            if left == 0 {
                 return true;
             }
             if timeout_at(by, changed).await.is_err() {
