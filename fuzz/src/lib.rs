@@ -166,6 +166,19 @@ impl Host {
         Some((status, answer))
     }
 
+    /// Docker's requests one after the other: verbs with their bodies.
+    pub async fn ask_all<'a>(
+        &mut self,
+        run: &Run,
+        calls: impl IntoIterator<Item = (&'a str, Value)>,
+    ) {
+        for (verb, body) in calls {
+            let body = body.to_string();
+            self.ask(run, "POST", &format!("/{verb}"), body.as_bytes())
+                .await;
+        }
+    }
+
     /// The fuzzer can't know identifiers that we make up.
     fn learn(&mut self, answer: &Value) {
         for (name, key) in [("$PoolID", "PoolID"), ("$Address", "Address")] {

@@ -44,7 +44,7 @@ async fn live(host: &mut Host) {
     let network = json!({
         "NetworkID": "n1", "IPv4Data": [{"Pool": "10.20.0.0/24", "Gateway": "10.20.0.1/24"}],
     });
-    for (verb, body) in [
+    let calls = [
         ("IpamDriver.RequestPool", json!({"Pool": "10.20.0.0/24"})),
         ("NetworkDriver.CreateNetwork", network),
         (
@@ -53,15 +53,8 @@ async fn live(host: &mut Host) {
         ),
         ("NetworkDriver.DeleteNetwork", json!({"NetworkID": "n1"})),
         ("IpamDriver.ReleasePool", json!({"PoolID": "$PoolID"})),
-    ] {
-        host.ask(
-            &run,
-            "POST",
-            &format!("/{verb}"),
-            body.to_string().as_bytes(),
-        )
-        .await;
-    }
+    ];
+    host.ask_all(&run, calls).await;
     run.kuryr
         .settled(Instant::now() + Duration::from_secs(60))
         .await;

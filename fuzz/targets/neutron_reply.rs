@@ -113,15 +113,7 @@ async fn live_with(input: &[u8]) {
     };
     let mut host = Host::with(lying(Arc::new(tamper)));
     let run = host.start();
-    for (verb, body) in choreography() {
-        host.ask(
-            &run,
-            "POST",
-            &format!("/{verb}"),
-            body.to_string().as_bytes(),
-        )
-        .await;
-    }
+    host.ask_all(&run, choreography()).await;
     run.kuryr
         .settled(Instant::now() + Duration::from_secs(60))
         .await;

@@ -74,13 +74,5 @@ async fn start_a_container(options: BTreeMap<&str, Value>) {
         ("NetworkDriver.DeleteNetwork", json!({"NetworkID": "n1"})),
         ("IpamDriver.ReleasePool", json!({"PoolID": "$PoolID"})),
     ];
-    for (verb, body) in calls {
-        host.ask(
-            &run,
-            "POST",
-            &format!("/{verb}"),
-            body.to_string().as_bytes(),
-        )
-        .await;
-    }
+    host.ask_all(&run, calls).await;
 }
