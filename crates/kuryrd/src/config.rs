@@ -71,6 +71,7 @@ pub(crate) fn load(
     };
     let settings = settings::read(&mut sources);
     let ignored = sources.note_unread();
+    sources.note_exposed();
     if sources.mistakes.is_empty() {
         Ok(Loaded {
             settings,

@@ -99,6 +99,7 @@ fn ours(files: &[String]) -> Value {
         files: documents
             .into_iter()
             .map(|document| File {
+                mode: 0o600,
                 path: PathBuf::new(),
                 document,
             })

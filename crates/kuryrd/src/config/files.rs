@@ -1,6 +1,7 @@
 //! Which files make up the configuration, and what they say.
 
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::ini::{self, Document};
@@ -20,6 +21,8 @@ pub(crate) enum Named {
 pub(crate) struct File {
     /// As it was found.
     pub(crate) path: PathBuf,
+    /// Its permissions, such as `0o640`.
+    pub(crate) mode: u32,
     /// What it says.
     pub(crate) document: Document,
 }
@@ -95,8 +98,8 @@ fn listed(dir: &Path, mistakes: &mut Vec<Mistake>) -> Vec<PathBuf> {
 }
 
 fn read(path: PathBuf, mistakes: &mut Vec<Mistake>) -> Option<File> {
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
+    let (bytes, mode) = match bytes_and_mode(&path) {
+        Ok(read) => read,
         Err(error) => {
             mistakes.push(unreadable(&path, &error));
             return None;
@@ -121,7 +124,19 @@ fn read(path: PathBuf, mistakes: &mut Vec<Mistake>) -> Option<File> {
         option: None,
         wrong: fault.wrong.to_owned(),
     }));
-    Some(File { path, document })
+    Some(File {
+        path,
+        mode,
+        document,
+    })
+}
+
+fn bytes_and_mode(path: &Path) -> io::Result<(Vec<u8>, u32)> {
+    let mut file = std::fs::File::open(path)?;
+    let mode = file.metadata()?.permissions().mode() & 0o7777;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok((bytes, mode))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Mistake {

@@ -167,6 +167,44 @@ impl Sources {
         ignored
     }
 
+    /// Warns of files that have a secret in them and that everyone on this host can read.
+    pub(crate) fn note_exposed(&mut self) {
+        const OTHERS_READ: u32 = 0o004;
+        let exposed: Vec<String> = self
+            .files
+            .iter()
+            .filter(|file| file.mode & OTHERS_READ != 0)
+            .filter_map(|file| {
+                let secrets = self.secrets_in(file);
+                (!secrets.is_empty()).then(|| {
+                    let (path, mode, secrets) =
+                        (file.path.display(), file.mode, secrets.join(", "));
+                    format!(
+                        "{path}: everyone on this host can read {secrets} in it (mode {mode:03o}): \
+                         run `chmod 640 {path}`"
+                    )
+                })
+            })
+            .collect();
+        self.warnings.extend(exposed);
+    }
+
+    /// The names of the secrets that a file gives, whether they are used or not.
+    fn secrets_in(&self, file: &File) -> Vec<&'static str> {
+        let given: BTreeSet<_> = file
+            .document
+            .assignments
+            .iter()
+            .filter(|assignment| !assignment.value.is_empty())
+            .filter_map(|assignment| {
+                let group = self.declared_group(&assignment.section)?;
+                let option = options::find(group, &canonical_name(&assignment.key))?;
+                (option.kind == Kind::Secret).then_some(option.name)
+            })
+            .collect();
+        given.into_iter().collect()
+    }
+
     /// The declared section that a section of a file stands for.
     fn declared_group(&self, section: &str) -> Option<&'static str> {
         let section = canonical_group(section);

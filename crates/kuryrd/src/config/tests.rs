@@ -1,7 +1,8 @@
 //! What a configuration comes to, from the files to the settings.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ fn load_with(files: &[&str], environment: &[(&str, &str)]) -> Result<Loaded, Str
     let mut command_line = CommandLine::default();
     for (number, text) in files.iter().enumerate() {
         let path = temp.path().join(format!("{number}.conf"));
-        fs::write(&path, text).unwrap();
+        write_for_its_group(&path, text);
         command_line.named.push(Named::File(path));
     }
     let environment = environment
@@ -32,6 +33,12 @@ fn load_with(files: &[&str], environment: &[(&str, &str)]) -> Result<Loaded, Str
         let folder = format!("{}/", temp.path().display());
         mistakes.to_string().replace(&folder, "")
     })
+}
+
+/// With a mode that nobody is warned of.
+fn write_for_its_group(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o640)).unwrap();
 }
 
 fn loaded(text: &str) -> Loaded {
@@ -453,7 +460,7 @@ fn there_is_one_neutron() {
     ");
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("kuryr.conf");
-    fs::write(&path, PASSWORD).unwrap();
+    write_for_its_group(&path, PASSWORD);
     let flag = CommandLine {
         named: vec![Named::File(path)],
         values: BTreeMap::from([(("standalone", "enabled"), "true".to_owned())]),
@@ -461,6 +468,43 @@ fn there_is_one_neutron() {
     let loaded = load(flag, BTreeMap::new(), temp.path()).unwrap();
     assert!(loaded.settings.standalone.is_some() && loaded.settings.session.is_none());
     insta::assert_snapshot!(loaded.warnings.join("\n"), @"[neutron] auth_type has no effect: --standalone takes a Neutron of the program's own");
+}
+
+#[test]
+fn a_secret_is_exposed_by_a_file_that_everyone_can_read_and_that_gives_one() {
+    const NONE: &str = "[neutron]\nauth_type = none\nendpoint = http://n\n";
+    let warnings = |text: &str, mode: u32| {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("kuryr.conf");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let named = CommandLine {
+            named: vec![Named::File(path)],
+            values: BTreeMap::new(),
+        };
+        let loaded = load(named, BTreeMap::new(), temp.path()).unwrap();
+        let folder = format!("{}/", temp.path().display());
+        loaded.warnings.join("\n").replace(&folder, "")
+    };
+    insta::assert_snapshot!(warnings(PASSWORD, 0o644), @"kuryr.conf: everyone on this host can read password in it (mode 644): run `chmod 640 kuryr.conf`");
+    for mode in [0o600, 0o640, 0o660] {
+        assert_eq!(warnings(PASSWORD, mode), "", "{mode:o}");
+    }
+    let elsewhere = PASSWORD.replace("[neutron]", "[neutron]\nauth_section = Cloud\n[CLOUD]");
+    for given in [elsewhere.as_str(), &format!("{NONE}token = t\n")] {
+        let told = warnings(given, 0o604);
+        assert!(
+            told.contains("can read") && told.contains("mode 604"),
+            "{told}"
+        );
+    }
+    for none in [
+        "[DEFAULT]\nhost = h\n",
+        &format!("{NONE}token =\n"),
+        "# password = x\n",
+    ] {
+        assert_eq!(warnings(none, 0o644), "", "{none}");
+    }
 }
 
 #[test]

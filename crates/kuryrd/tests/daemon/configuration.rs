@@ -1,5 +1,8 @@
 //! What is said of a configuration, right or wrong.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
 use crate::subject::{Place, program, run};
 
 #[test]
@@ -80,9 +83,39 @@ fn a_danger_is_told_on_the_standard_error_too_where_the_log_is_a_file() {
     let expected = "anyone who reaches http://0.0.0.0:0 can drive this host's networks";
     let said = daemon.log();
     assert!(said.starts_with(&format!("kuryr: {expected}")), "{said}");
-    let logged = std::fs::read_to_string(log).unwrap();
+    let logged = fs::read_to_string(log).unwrap();
     let of_error = |line: &str| line.contains(" ERROR ") && line.contains(expected);
     assert!(logged.lines().any(of_error), "{logged}");
+}
+
+#[test]
+fn a_password_that_everyone_can_read_is_warned_of_at_start_and_by_a_check() {
+    let place = Place::new();
+    let neutron = "[neutron]\nauth_type = password\nauth_url = http://127.0.0.1:1\n\
+        username = u\nuser_domain_id = d\npassword = hunter2\nproject_id = p\n";
+    let conf = place.configure("kuryr", neutron);
+    let path = conf.display();
+    let expected = format!(
+        "{path}: everyone on this host can read password in it (mode 644): run `chmod 640 {path}`"
+    );
+    for (mode, warned) in [(0o644, true), (0o640, false)] {
+        fs::set_permissions(&conf, Permissions::from_mode(mode)).unwrap();
+        let mut check = program();
+        let output = check.args(["config", "check"]).arg(&conf).output().unwrap();
+        assert!(output.status.success());
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(
+            said.contains(&format!("warning: {expected}\n")),
+            warned,
+            "{said}"
+        );
+        let mut serve = program();
+        serve.arg("serve").arg("--config-file").arg(&conf);
+        let log = place.start_command("kuryr", serve).log();
+        let of_warning = |line: &str| line.contains(" WARNING ") && line.contains(&expected);
+        assert_eq!(log.lines().any(of_warning), warned, "{log}");
+        assert!(!log.contains("hunter2"), "{log}");
+    }
 }
 
 #[test]
@@ -102,7 +135,7 @@ fn the_sample_is_a_configuration_that_starts() {
     let place = Place::new();
     for text in [text, defaults] {
         let file = place.path("sample.conf");
-        std::fs::write(&file, text).unwrap();
+        fs::write(&file, text).unwrap();
         let mut check = program();
         check.args(["config", "check"]).arg(&file);
         let (code, said) = run(check);
@@ -114,7 +147,7 @@ fn the_sample_is_a_configuration_that_starts() {
 fn a_file_is_checked_without_starting() {
     let place = Place::new();
     let file = place.path("wrong.conf");
-    std::fs::write(&file, "[DEFAULT]\ndebug = perhaps\nno_such = 1\n").unwrap();
+    fs::write(&file, "[DEFAULT]\ndebug = perhaps\nno_such = 1\n").unwrap();
     let check = |file: &std::path::Path| {
         let mut check = program();
         check.args(["config", "check"]).arg(file);
@@ -127,7 +160,7 @@ fn a_file_is_checked_without_starting() {
         said.contains("wrong.conf:2: [DEFAULT] debug: `perhaps`"),
         "{said}"
     );
-    std::fs::write(&file, "[DEFAULT]\nhots = 1\nverbose = 1\n").unwrap();
+    fs::write(&file, "[DEFAULT]\nhots = 1\nverbose = 1\n").unwrap();
     let right = check(&file);
     assert_eq!(right.status.code(), Some(0));
     let said = String::from_utf8(right.stdout).unwrap();
