@@ -1,8 +1,11 @@
 //! Wrong passwords, absent Neutrons, killed programs.
 
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::lab::{Kuryr, lab, within};
+use crate::lab::{Kuryr, lab, setting, within};
+use crate::stream::Stream;
+use crate::traces::{port_at, ports_at};
 
 #[test]
 #[ignore = "needs the lab: make test"]
@@ -94,4 +97,84 @@ fn a_killed_kuryr_goes_on_where_it_was() {
         .inside(&c, &format!("ping -c 1 -W 1 {address}"))
         .expect("ping");
     kuryr.end();
+}
+
+/// `KURYR_OUTAGE_SECONDS` says how long Keystone and Neutron are away.
+#[test]
+#[ignore = "needs the lab: make test"]
+fn a_tcp_stream_notices_no_kill_no_upgrade_and_no_outage() {
+    /// Nothing passes through what is taken away: this is for a machine that is busy.
+    const STALL: Duration = Duration::from_secs(2);
+    let away = Duration::from_secs(setting("KURYR_OUTAGE_SECONDS").unwrap_or(30));
+    let mut here = Kuryr::begin();
+    let there = Kuryr::begin_on("host2", "");
+    let one = here.network("--subnet 10.20.0.0/24");
+    let (a, b) = (here.sleeper(&one, ""), here.sleeper(&one, ""));
+    let near = here.address(&b, &one, "IPAddress");
+    let id = port_at(&near).network_id;
+    let two = there.network(&format!("--subnet 10.20.0.0/24 -o neutron.net.uuid={id}"));
+    let c = there.sleeper(&two, "");
+    let far = there.address(&c, &two, "IPAddress");
+    let streams = [
+        ("on one host", Stream::between(&here, &a, &here, &b, &near)),
+        (
+            "between hosts",
+            Stream::between(&here, &a, &there, &c, &far),
+        ),
+    ];
+    let go_on = |what: &str, at_most: Duration| {
+        for (which, stream) in &streams {
+            let stall = stream.longest_stall();
+            eprintln!("stream {which}: {what}: no longer than {stall:?}");
+            assert!(stall < at_most, "{which}: {what}: {stall:?}");
+        }
+    };
+    go_on("it begins", STALL);
+    here.stop("-KILL");
+    sleep(Duration::from_secs(2));
+    go_on("kuryr is killed", STALL);
+    here.start();
+    here.sleeper(&one, "");
+    go_on("kuryr is started again", STALL);
+    here.replace_program();
+    here.stop("-TERM");
+    here.start();
+    here.sleeper(&one, "");
+    go_on("kuryr is another copy of the program", STALL);
+
+    lab(&["stop", "neutron", "keystone"]).expect("lab stop");
+    let begun = Instant::now();
+    here.stop("-KILL");
+    here.start();
+    here.try_sleeper(&one, "")
+        .expect_failure("docker run without Neutron");
+    sleep(away.saturating_sub(begun.elapsed()));
+    go_on(
+        "Neutron and Keystone are away, and kuryr is killed meanwhile",
+        STALL,
+    );
+    lab(&["start", "keystone", "neutron"]).expect("lab start");
+    within(Duration::from_secs(30), "readiness", || {
+        here.admin("/readyz") == "ok"
+    });
+    go_on("Neutron and Keystone are back", STALL);
+
+    // The userspace datapath forwards nothing while ovs-vswitchd has no database; TCP sends again.
+    let begun = Instant::now();
+    lab(&["stop", "ovsdb@host1"]).expect("lab stop ovsdb");
+    lab(&["start", "ovsdb@host1"]).expect("lab start ovsdb");
+    go_on("ovsdb-server is restarted", begun.elapsed() * 3 + STALL);
+    here.sleeper(&one, "");
+    go_on("there is one container more", STALL);
+
+    for (which, stream) in streams {
+        eprintln!("stream {which}: {} bytes, each checked", stream.end());
+    }
+    there.clear();
+    within(Duration::from_secs(10), "no port of host2", || {
+        ports_at(&far).is_empty()
+    });
+    here.clear();
+    there.end();
+    here.end();
 }

@@ -1,8 +1,10 @@
 //! The lab's hosts, and a Kuryr on one of them for the length of a test.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
@@ -47,14 +49,24 @@ pub(crate) fn program() -> PathBuf {
     )
 }
 
+/// What a variable of the environment says, such as how long a test is to be.
+pub(crate) fn setting<T: FromStr>(name: &str) -> Option<T> {
+    let text = std::env::var(name).ok()?;
+    let Ok(value) = text.parse() else {
+        panic!("{name}={text} is not a number");
+    };
+    Some(value)
+}
+
 /// A Kuryr on a host, and what it is for: networks and containers that end with it.
 pub(crate) struct Kuryr {
     pub(crate) host: &'static str,
     /// The driver's name: this Kuryr's own, so that others don't meet it.
     pub(crate) driver: String,
-    folder: TempDir,
     child: Option<Child>,
     before: Option<Traces>,
+    program: PathBuf,
+    folder: TempDir,
 }
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -74,13 +86,21 @@ impl Kuryr {
         let mut kuryr = Self {
             host,
             driver,
-            folder,
             child: None,
             before,
+            program: program(),
+            folder,
         };
         kuryr.configure("", more);
         kuryr.start();
         kuryr
+    }
+
+    /// From the next start on, the program is another file: a copy.
+    pub(crate) fn replace_program(&mut self) {
+        let copy = self.folder.path().join("kuryr-new");
+        fs::copy(&self.program, &copy).unwrap();
+        self.program = copy;
     }
 
     /// Writes the configuration: the lab's cloud, but for what `neutron` says otherwise.
@@ -107,14 +127,16 @@ impl Kuryr {
              log_file = {folder}/log\ndebug = true\n\
              [neutron]\nauth_type = password\n{credentials}{neutron}\n{more}\n"
         );
-        fs::write(self.folder.path().join("kuryr.conf"), text).unwrap();
+        let conf = self.folder.path().join("kuryr.conf");
+        fs::write(&conf, text).unwrap();
+        fs::set_permissions(conf, fs::Permissions::from_mode(0o640)).unwrap();
     }
 
     pub(crate) fn start(&mut self) {
         let command = format!(
             "exec {} {} serve --config-file {}/kuryr.conf",
             with_rights(""),
-            program().display(),
+            self.program.display(),
             self.folder.path().display()
         );
         let log = fs::File::create(self.folder.path().join("stdout")).unwrap();

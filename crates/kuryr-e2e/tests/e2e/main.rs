@@ -20,6 +20,7 @@ mod hosts;
 mod lab;
 mod ports;
 mod soak;
+mod stream;
 mod swarm;
 mod takeover;
 mod traces;

@@ -5,13 +5,12 @@
 mod dice;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr;
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use neutron_api::Port;
 
-use crate::lab::{Kuryr, lab, on, until};
+use crate::lab::{Kuryr, lab, on, setting, until};
 use crate::traces::list;
 use dice::Dice;
 
@@ -36,14 +35,6 @@ fn after_random_days_neutron_has_what_docker_has_and_no_more() {
     eprintln!("soak: {}", days.told());
     days.audit();
     days.kuryr.end();
-}
-
-fn setting<T: FromStr>(name: &str) -> Option<T> {
-    let text = std::env::var(name).ok()?;
-    let Ok(value) = text.parse() else {
-        panic!("{name}={text} is not a number");
-    };
-    Some(value)
 }
 
 struct Days {
