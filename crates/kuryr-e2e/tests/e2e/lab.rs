@@ -107,25 +107,12 @@ impl Kuryr {
     pub(crate) fn configure(&self, neutron: &str, more: &str) {
         let folder = self.folder.path().display();
         let driver = &self.driver;
-        let credentials = [
-            ("auth_url", "OS_AUTH_URL"),
-            ("username", "OS_USERNAME"),
-            ("password", "OS_PASSWORD"),
-            ("project_name", "OS_PROJECT_NAME"),
-            ("user_domain_name", "OS_USER_DOMAIN_NAME"),
-            ("project_domain_name", "OS_PROJECT_DOMAIN_NAME"),
-        ];
-        let credentials: String = credentials
-            .iter()
-            .map(|(key, name)| {
-                format!("{key} = {}\n", on(self.host, &format!("echo ${name}")).text)
-            })
-            .collect();
+        let credentials = neutron_section(self.host);
         let text = format!(
             "[DEFAULT]\nkuryr_uri = unix:///run/docker/plugins/{driver}.sock\n\
              admin_uri = unix://{folder}/admin.sock\nstate_path = {folder}/state\n\
              log_file = {folder}/log\ndebug = true\n\
-             [neutron]\nauth_type = password\n{credentials}{neutron}\n{more}\n"
+             {credentials}{neutron}\n{more}\n"
         );
         let conf = self.folder.path().join("kuryr.conf");
         fs::write(&conf, text).unwrap();
@@ -285,7 +272,7 @@ impl Kuryr {
     /// Removes containers and networks, and fails unless the lab is as it was before.
     pub(crate) fn end(mut self) {
         self.clear();
-        let before = self.before.take().unwrap();
+        let before = self.before.as_ref().unwrap();
         let mut left = String::new();
         let clean = until(Duration::from_secs(30), || {
             left = before.difference(&Traces::now(self.host));
@@ -293,8 +280,10 @@ impl Kuryr {
         });
         assert!(clean, "left behind:\n{left}\n{}", self.log());
         self.stop("-TERM");
+        let before = self.before.as_ref().unwrap();
         let left = before.difference(&Traces::now(self.host));
         assert!(left.is_empty(), "left behind by the program:\n{left}");
+        self.before = None;
     }
 
     /// Removes this Kuryr's containers and networks.
@@ -311,6 +300,21 @@ impl Kuryr {
             &format!("ids=$({networks}); test -z \"$ids\" || docker network rm $ids"),
         );
     }
+}
+
+/// `[neutron]` of a configuration: the lab's cloud.
+pub(crate) fn neutron_section(host: &str) -> String {
+    let credentials = [
+        ("auth_url", "OS_AUTH_URL"),
+        ("username", "OS_USERNAME"),
+        ("password", "OS_PASSWORD"),
+        ("project_name", "OS_PROJECT_NAME"),
+        ("user_domain_name", "OS_USER_DOMAIN_NAME"),
+        ("project_domain_name", "OS_PROJECT_DOMAIN_NAME"),
+    ];
+    let credentials = credentials
+        .map(|(key, name)| format!("{key} = {}\n", on(host, &format!("echo ${name}")).text));
+    format!("[neutron]\nauth_type = password\n{}", credentials.concat())
 }
 
 impl Drop for Kuryr {

@@ -19,9 +19,12 @@ mod daemon;
 mod hosts;
 mod lab;
 mod ports;
+mod service;
 mod soak;
 mod stream;
 mod swarm;
 mod takeover;
 mod traces;
+#[path = "../shared/unit.rs"]
+mod unit;
 mod warm;

@@ -37,11 +37,23 @@ impl Said {
     }
 }
 
-/// A command before the daemon's that leaves it the rights that packaging/kuryr.service leaves it,
-/// and these.
+/// The service as it is installed.
+pub(crate) const UNIT: &str = include_str!("../../../../packaging/kuryr.service");
+
+/// A command before the daemon's that leaves it the rights that the service has, and these.
 pub(crate) fn with_rights(more: &str) -> String {
-    let few = "-all,+net_admin,+net_raw";
-    format!("setpriv --no-new-privs --bounding-set={few}{more} --")
+    let rights = rights_of_unit().join(",+");
+    format!("setpriv --no-new-privs --bounding-set=-all,+{rights}{more} --")
+}
+
+/// The capabilities that the service has, as setpriv names them.
+pub(crate) fn rights_of_unit() -> Vec<String> {
+    let mut lines = UNIT.lines();
+    let rights = lines.find_map(|line| line.strip_prefix("CapabilityBoundingSet="));
+    let rights = rights.expect("the unit says which").split_whitespace();
+    rights
+        .map(|name| name.strip_prefix("CAP_").unwrap().to_lowercase())
+        .collect()
 }
 
 /// Where `lab/lab` is.

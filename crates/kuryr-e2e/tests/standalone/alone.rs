@@ -39,7 +39,7 @@ fn enter(space: &str, command: &str) -> Command {
     enter
 }
 
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let named = std::env::var_os("KURYR_TEST_PROGRAM");
     named.map(PathBuf::from).expect("make test sets it")
 }
@@ -89,7 +89,7 @@ impl Kuryr {
         let log = log.unwrap();
         let mut serve = Command::new(script());
         serve.args(["enter", "alone", "--"]);
-        let rights = with_rights(",+net_bind_service,+sys_ptrace");
+        let rights = with_rights(",+sys_ptrace");
         serve.args(rights.split(' ')).arg(program());
         serve
             .args(["serve", "--config-file"])

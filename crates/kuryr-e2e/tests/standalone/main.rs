@@ -19,3 +19,6 @@ mod commands;
 mod networks;
 mod orphans;
 mod restarts;
+mod service;
+#[path = "../shared/unit.rs"]
+mod unit;
