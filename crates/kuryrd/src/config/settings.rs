@@ -281,11 +281,14 @@ fn binding(sources: &mut Sources) -> Binding {
         let wrong = format!("`{veth_dst_prefix}` is not valid; valid are 1 to 12 bytes");
         sources.mistake(&opt::VETH_DST_PREFIX, wrong);
     }
+    let drivers = drivers::read(sources);
+    // A guest's switch is elsewhere.
+    let is_used = drivers.enabled.contains(&Driver::Veth) || sources.is_set(&opt::OVSDB_CONNECTION);
     Binding {
         veth_dst_prefix,
-        ovsdb: (!ovsdb.is_empty()).then(|| PathBuf::from(ovsdb)),
+        ovsdb: (is_used && !ovsdb.is_empty()).then(|| PathBuf::from(ovsdb)),
         programs: sources.read(&opt::BINDIR),
-        drivers: drivers::read(sources),
+        drivers,
     }
 }
 

@@ -362,6 +362,23 @@ fn a_host_without_open_vswitch_says_so() {
 }
 
 #[test]
+fn open_vswitch_is_looked_for_in_a_guest_only_where_it_is_said_to_be() {
+    let of = |ports: &str, drivers: &str, more: &str| {
+        let text = format!(
+            "[DEFAULT]\ndefault_port_driver = vlan\nenabled_port_drivers = {ports}\n\
+             [binding]\ndefault_driver = vlan\nenabled_drivers = {drivers}\n{more}"
+        );
+        loaded(&text).settings.binding.ovsdb
+    };
+    let usual = Some(PathBuf::from("/run/openvswitch/db.sock"));
+    assert_eq!(of("vlan", "vlan", ""), None);
+    assert_eq!(of("vlan", "vlan, veth", ""), None);
+    assert_eq!(of("vlan, veth", "vlan, veth", ""), usual);
+    let said = of("vlan", "vlan", "ovsdb_connection = /run/ovs/db.sock\n");
+    assert_eq!(said, Some(PathBuf::from("/run/ovs/db.sock")));
+}
+
+#[test]
 fn a_value_may_refer_to_another() {
     let text = "[DEFAULT]\nhost = node-${binding.veth_dst_prefix}$$\nstate_path = /s/$host\n\
         [neutron]\nregion_name = $capability_scope\n";
