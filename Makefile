@@ -20,7 +20,7 @@ install: build ## the program and its second name, to PREFIX (/usr/local)
 	ln -sf kuryr $(DESTDIR)$(PREFIX)/bin/kuryr-server
 	ln -sf kuryr $(DESTDIR)$(PREFIX)/bin/kuryr-status
 
-soak: ## random containers and killed programs for MINUTES (20), then an audit; SEED repeats one (as root)
+soak: ## random containers, killed and stopped programs, full disks for MINUTES (20), then an audit; SEED repeats one (as root)
 	@KURYR_SOAK_SECONDS=$$(($(or $(MINUTES),20) * 60)) $(if $(SEED),KURYR_SOAK_SEED=$(SEED)) tools/test lab e2e -- soak:: --nocapture
 
 demo: ## two containers on Neutron's ways, on this machine alone, without a cloud (as root)

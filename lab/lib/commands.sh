@@ -151,6 +151,20 @@ lab_kill() {
     done
 }
 
+lab_pause() { signal_parts STOP "$@"; }
+
+lab_resume() { signal_parts CONT "$@"; }
+
+signal_parts() { # SIGNAL PART...
+    local part space name signal=$1
+    shift
+    lock
+    for name; do
+        part_split "$name"
+        part_signal "$part" "$space" "$signal"
+    done
+}
+
 lab_pid() {
     local part space
     part_split "$1"

@@ -56,9 +56,18 @@ part_restart() { # PART SPACE
 part_stop() { # PART SPACE [SIGNAL]
     local pid
     pid=$(part_pid "$1" "$2") || return 0
-    kill -"${3:-TERM}" "$pid" 2>/dev/null || true
+    # With its workers: nginx's would go on answering, and keep its addresses from the next one.
+    if [[ ${3-} == KILL ]]; then pid=-$pid; fi
+    kill -"${3:-TERM}" -- "$pid" 2>/dev/null || true
     wait_until '' part_gone "$1" "$2" || die "$1@$2 (pid $pid) does not end"
     rm -f "$LAB_STATE/$2.$1.pid"
+}
+
+# The part and its workers: they are a process group.
+part_signal() { # PART SPACE SIGNAL
+    local pid
+    pid=$(part_pid "$1" "$2") || die "$1@$2 does not run"
+    kill -"$3" -- "-$pid"
 }
 
 part_gone() { ! part_pid "$1" "$2"; }

@@ -66,6 +66,8 @@ pub(crate) struct Kuryr {
     child: Option<Child>,
     before: Option<Traces>,
     program: PathBuf,
+    /// Goes before the folder that it is mounted in.
+    disk: Option<SmallDisk>,
     folder: TempDir,
 }
 
@@ -89,11 +91,24 @@ impl Kuryr {
             child: None,
             before,
             program: program(),
+            disk: None,
             folder,
         };
         kuryr.configure("", more);
         kuryr.start();
         kuryr
+    }
+
+    /// Starts anew with a journal on a small disk of its own.
+    pub(crate) fn move_to_small_disk(&mut self) {
+        self.stop("-TERM");
+        let state = self.folder.path().join("state").display().to_string();
+        self.disk = Some(SmallDisk::at(self.host, state));
+        self.start();
+    }
+
+    pub(crate) fn small_disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("move_to_small_disk() was called")
     }
 
     /// From the next start on, the program is another file: a copy.
@@ -315,6 +330,38 @@ pub(crate) fn neutron_section(host: &str) -> String {
     let credentials = credentials
         .map(|(key, name)| format!("{key} = {}\n", on(host, &format!("echo ${name}")).text));
     format!("[neutron]\nauth_type = password\n{}", credentials.concat())
+}
+
+/// A folder of a host with little room.
+pub(crate) struct SmallDisk {
+    host: &'static str,
+    folder: String,
+}
+
+impl SmallDisk {
+    fn at(host: &'static str, folder: String) -> Self {
+        let mount = format!("mkdir -p {folder} && mount -t tmpfs -o size=256k tmpfs {folder}");
+        on(host, &mount).expect("mount");
+        Self { host, folder }
+    }
+
+    /// Leaves no byte free.
+    pub(crate) fn fill(&self) {
+        let folder = &self.folder;
+        let fill = format!("dd if=/dev/zero of={folder}/full bs=4k 2>&1");
+        let said = on(self.host, &fill).expect_failure("dd on a small disk");
+        assert!(said.contains("No space left"), "{said}");
+    }
+
+    pub(crate) fn make_room(&self) {
+        on(self.host, &format!("rm {}/full", self.folder)).expect("rm");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        on(self.host, &format!("umount -l {}", self.folder));
+    }
 }
 
 impl Drop for Kuryr {
