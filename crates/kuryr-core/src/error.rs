@@ -246,6 +246,9 @@ pub enum Error {
         /// Why not.
         source: JournalError,
     },
+    /// What a crash would leave in Neutron can't be noted, so it is not made.
+    #[error("could not note what is about to be made in Neutron, and so does not make it")]
+    Unnoted(#[source] JournalError),
     /// A network is not removed, because others use it.
     #[error("Neutron network {network} is left, as it has ports that are not Kuryr's to remove: {}", .ports.join(", "))]
     NetworkInUse {

@@ -249,7 +249,7 @@ impl Kuryr {
                     admin_state_up: true,
                     shared,
                 };
-                self.debts.intend(&stray(&new.id, None)).await;
+                self.debts.intend_or_refuse(&stray(&new.id, None)).await?;
                 let made = neutron
                     .create_counted(&body, &named(&name, &description))
                     .await;

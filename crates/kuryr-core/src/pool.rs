@@ -141,7 +141,7 @@ impl Kuryr {
             description: new.description.clone(),
             except,
         };
-        self.debts.intend(&stray(None)).await;
+        self.debts.intend_or_refuse(&stray(None)).await?;
         let pool = match self.debts.make(neutron, &new, &identity, stray).await {
             Ok(pool) => pool,
             Err(error) => {
@@ -181,7 +181,7 @@ impl Kuryr {
             except,
         };
         let identity = named(&waiting.name, &waiting.description);
-        self.debts.intend(&stray(None)).await;
+        self.debts.intend_or_refuse(&stray(None)).await?;
         let made = self.debts.make(neutron, &waiting, &identity, stray).await;
         let network = match made {
             Ok(network) => network,

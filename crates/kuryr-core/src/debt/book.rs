@@ -15,7 +15,8 @@ use super::Debt;
 use super::pauses::{Next, Pauses};
 use super::pay::pay;
 use crate::adopt::port::PortAdoption;
-use crate::journal::Journal;
+use crate::error::Error;
+use crate::journal::{Journal, JournalError};
 use crate::lull::Lull;
 use crate::nested::Guest;
 use crate::port_pool::PortPools;
@@ -144,6 +145,14 @@ impl Debts {
         self.note(&debt.key(), debt).await;
     }
 
+    /// The same for what is better not made than forgotten.
+    ///
+    /// # Errors
+    /// It can't be noted: the disk is full.
+    pub(crate) async fn intend_or_refuse(&self, debt: &Debt) -> Result<(), Error> {
+        self.write(&debt.key(), debt).await.map_err(Error::Unnoted)
+    }
+
     /// It has an owner, or is owed by now.
     pub(crate) fn forgo(&self, debt: &Debt) {
         let key = debt.key();
@@ -152,10 +161,14 @@ impl Debts {
         }
     }
 
-    async fn note(&self, key: &str, debt: &Debt) {
+    async fn write(&self, key: &str, debt: &Debt) -> Result<(), JournalError> {
         let (journal, key, note) = (self.shared.journal.clone(), key.to_owned(), debt.clone());
         let noted = tokio::task::spawn_blocking(move || journal.write(&key, &note)).await;
-        if let Ok(Err(error)) = noted {
+        noted.unwrap_or(Ok(()))
+    }
+
+    async fn note(&self, key: &str, debt: &Debt) {
+        if let Err(error) = self.write(key, debt).await {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, ?debt, "a crash now would make us forget this");
         }

@@ -71,6 +71,7 @@ impl Error {
             | Self::Host { .. }
             | Self::NoAddress { .. }
             | Self::Journal { .. }
+            | Self::Unnoted(_)
             | Self::Binding { .. }
             | Self::Bug(_) => Kind::Failed,
         }

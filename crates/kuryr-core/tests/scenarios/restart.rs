@@ -47,6 +47,42 @@ async fn a_network_is_made_of_a_range_that_was_set_aside_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_network_is_made_that_could_not_be_removed_after_a_crash() {
+    for plan in [
+        dual_stack(),
+        crate::world::Plan {
+            subnets: vec![],
+            defaults: vec![kuryr_core::IpVersion::V4],
+            ..Default::default()
+        },
+    ] {
+        let world = World::new();
+        let write = world.break_disk();
+        let refused = world.create_network(&plan).await.unwrap_err();
+        assert!(refused.to_string().contains("could not note"), "{refused}");
+        write();
+        world.assert_nothing_left("after it was refused").await;
+        let made = world.create_network(&plan).await.unwrap();
+        world.delete_network(&made).await;
+        world.assert_nothing_left("after that").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_ends_though_nothing_can_be_noted() {
+    let world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    let container = world.run(&made).await.unwrap();
+    assert!(world.kuryr.settled(soon()).await);
+    let write = world.break_disk();
+    world.stop(&made, &container).await;
+    assert!(world.kuryr.settled(soon()).await);
+    write();
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after a container ended").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn containers_that_stop_while_neutron_is_away_leave_nothing() {
     let mut world = World::new();
     let made = world.create_network(&dual_stack()).await.unwrap();

@@ -161,6 +161,16 @@ impl World {
         }
     }
 
+    /// No note can be written, as on a full disk, until what is returned is called.
+    pub(crate) fn break_disk(&self) -> impl FnOnce() + use<> {
+        let (folder, aside) = (
+            self.journal.path().to_owned(),
+            self.journal.path().with_extension("aside"),
+        );
+        std::fs::rename(&folder, &aside).unwrap();
+        move || std::fs::rename(aside, folder).unwrap()
+    }
+
     /// The program is killed and starts again.
     pub(crate) fn restart(&mut self) {
         self.kuryr = start(&self.wire, &self.host, &self.journal, self.pool);

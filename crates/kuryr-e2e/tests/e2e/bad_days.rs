@@ -178,3 +178,28 @@ fn a_tcp_stream_notices_no_kill_no_upgrade_and_no_outage() {
     there.end();
     here.end();
 }
+
+#[test]
+#[ignore = "needs the lab: make test"]
+fn a_full_disk_refuses_networks_and_keeps_containers_and_leaves_nothing() {
+    let mut kuryr = Kuryr::begin();
+    kuryr.move_to_small_disk();
+    let network = kuryr.network("--subnet 10.20.0.0/24");
+    let (a, b) = (kuryr.sleeper(&network, ""), kuryr.sleeper(&network, ""));
+    let address = kuryr.address(&a, &network, "IPAddress");
+    let ping = format!("ping -c 1 -W 1 {address}");
+    kuryr.small_disk().fill();
+    let refused = kuryr.try_network("--subnet 10.21.0.0/24");
+    let refused = refused.expect_failure("a network that could not be removed after a crash");
+    assert!(refused.contains("No space left"), "{refused}");
+    let c = kuryr.sleeper(&network, "");
+    kuryr.inside(&c, &ping).expect("ping");
+    kuryr.docker(&format!("rm -f {b}")).expect("docker rm");
+    kuryr.stop("-KILL");
+    kuryr.start();
+    let d = kuryr.sleeper(&network, "");
+    kuryr.inside(&d, &ping).expect("ping");
+    kuryr.small_disk().make_room();
+    kuryr.network("--subnet 10.21.0.0/24");
+    kuryr.end();
+}
