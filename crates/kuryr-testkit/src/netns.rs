@@ -65,10 +65,26 @@ pub fn isolate_program<F: Future<Output = ()>>(args: &[&str], body: impl FnOnce(
     assert!(status.success(), "failed in its namespaces: {status}");
 }
 
+/// This test again, `path` with the crate's name, in the same namespaces and with the same `/run`: a process
+/// that may be killed. What it is to do its environment says.
+///
+/// # Panics
+/// Outside of a test's namespaces.
+pub fn again(path: &str) -> Command {
+    assert!(env::var_os(INSIDE).is_some(), "this is no test's namespace");
+    let test = path.split_once("::").map_or(path, |(_crate, test)| test);
+    let mut again = Command::new(env::current_exe().expect("this program's own path"));
+    again.args([test, "--exact", "--include-ignored", "--nocapture"]);
+    again.env(AGAIN, "1");
+    again
+}
+
 fn inside<F: Future<Output = ()>>(body: impl FnOnce() -> F) {
-    // A private, empty /run: `ip netns` and the daemons under test keep their files there.
-    run("mount", "-t tmpfs tmpfs /run");
-    run("ip", "link set lo up");
+    if env::var_os(AGAIN).is_none() {
+        // A private, empty /run: `ip netns` and the daemons under test keep their files there.
+        run("mount", "-t tmpfs tmpfs /run");
+        run("ip", "link set lo up");
+    }
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -102,6 +118,7 @@ fn unshared() -> Command {
 
 const PROGRAMS: &str = "setpriv(1) and unshare(1) from util-linux";
 const INSIDE: &str = "KURYR_TEST_INSIDE_NETNS";
+const AGAIN: &str = "KURYR_TEST_AGAIN";
 
 /// A network namespace that stands for a container.
 pub struct Container {

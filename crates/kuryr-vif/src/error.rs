@@ -135,6 +135,19 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// What is plugged was noted by a later version.
+    #[error(
+        "{} was written by a newer Kuryr (version {found}, this one knows up to {known}): start that one \
+         until the container has ended", path.display()
+    )]
+    NewerNote {
+        /// The note.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+        /// The newest version that this program knows.
+        known: u64,
+    },
     /// What is plugged could not be listed.
     #[error("could not list this host's interfaces")]
     Listing(#[source] KernelError),

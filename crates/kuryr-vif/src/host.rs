@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use self::thread::{listed, on_thread};
 use crate::kernel::announce::announce;
 use crate::kernel::{bridge, route, shared, veth};
-use crate::notes::Notes;
+use crate::notes::{Note, Notes};
 use crate::ovs::Ovs;
 use crate::program::Programs;
 use crate::serial::Serial;
@@ -55,6 +55,16 @@ pub(crate) const GRACE: Duration = Duration::from_secs(2);
 const LISTING: Duration = Duration::from_secs(5);
 
 impl Host {
+    /// The same, if this version can work with what is plugged. Blocks, while it reads the notes.
+    ///
+    /// # Errors
+    /// [`Error::NewerNote`].
+    pub fn open(settings: HostSettings) -> Result<Self, Error> {
+        let host = Self::new(settings);
+        host.notes.check()?;
+        Ok(host)
+    }
+
     /// The machine that `settings` describes.
     pub fn new(settings: HostSettings) -> Self {
         let notes = Notes::new(settings.notes);
@@ -161,7 +171,8 @@ impl Plug for Host {
             Switch::OpenVSwitch { .. } => self.plug_into_ovs(&held, vif, deadline).await,
             Switch::Hybrid { filter, .. } => self.plug_behind(&held, vif, filter, deadline).await,
             Switch::LinuxBridge { .. } | Switch::AgentBridge { .. } | Switch::Tap => {
-                self.ensure_pair(&held, vif, deadline).await.map(drop)
+                let pair = async { self.ensure_pair(&held, vif, deadline).await.map(drop) };
+                self.noted(&vif.attachment, pair).await
             }
             Switch::Program(binding) => self.plug_by_program(&held, vif, binding, deadline).await,
             Switch::Parent { parent, sharing } => {
@@ -179,7 +190,13 @@ impl Plug for Host {
         }
         let switch = match &attachment.switch {
             Switch::OpenVSwitch { .. } | Switch::Hybrid { .. } => {
-                self.ovs(host)?.remove(attachment, deadline).await
+                let ovs = self.ovs(host)?;
+                // Without the row nothing would tell of the pair.
+                if let Err(error) = self.notes.write(&Note::of(attachment, false)).await {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "what a crash now would leave, nobody would find");
+                }
+                ovs.remove(attachment, deadline).await
             }
             Switch::Program(_) => self.programs.unbind(attachment, deadline).await,
             Switch::LinuxBridge { .. }
@@ -197,7 +214,8 @@ impl Plug for Host {
             | Switch::Program(_)
             | Switch::Parent { .. } => Ok(()),
         };
-        Error::join(Error::join(switch, pair), between)
+        Error::join(Error::join(switch, pair), between)?;
+        self.notes.erase(host).await
     }
 
     #[tracing::instrument(level = "debug", skip_all, fields(port = attachment.interface_id, host = %attachment.host))]
@@ -331,11 +349,14 @@ impl Plug for Host {
 impl Host {
     async fn plugged(&self, owner: Option<&str>) -> Result<Vec<Attachment>, Error> {
         let whose = owner.map(str::to_owned);
+        let mut noted = self.notes.attachments(owner).await?;
         let mut found = listed(move || veth::attachments(whose.as_deref())).await?;
-        found.extend(self.notes.attachments(owner).await?);
         if let Some(ovs) = &self.ovs {
             found.extend(ovs.attachments(owner, Instant::now() + LISTING).await?);
         }
+        // What is plugged may still be noted from when it was not.
+        noted.retain(|noted| found.iter().all(|seen| seen.host != noted.host));
+        found.extend(noted);
         Ok(found)
     }
 }

@@ -1,17 +1,20 @@
-//! What is plugged and can't be seen from this namespace: a file for each interface, written before it
-//! is plugged.
+//! What is plugged and can't be seen from this namespace, and what is being plugged or unplugged: a file
+//! for each interface, written before it is touched.
 //!
-//! What a program has bound an interface can't say itself: its alias has not the room, and unbinding
+//! What is killed halfway has left a part that nothing else tells of: a pair without a mark or a row. What
+//! a program has bound an interface can't say itself: its alias has not the room, and unbinding
 //! needs what binding needed, also when the interface is gone. And of an interface that has no end here
 //! nothing is left when it has moved into a container.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tokio::fs;
+use tokio::task::spawn_blocking;
 
-use crate::{Attachment, Binding, Error, IfName, Sharing, Switch};
+use crate::{Attachment, Binding, Datapath, Error, Filter, IfName, Sharing, Switch};
 
 #[derive(Clone)]
 pub(crate) struct Notes {
@@ -24,18 +27,50 @@ pub(crate) struct Note {
     pub(crate) is_bound: bool,
 }
 
+/// The version of the notes that this program writes. A later one is for what an earlier program must
+/// not take for a note of its own.
+const VERSION: u64 = 1;
+
 /// As it is written.
 #[derive(Deserialize, Serialize)]
 struct Written {
+    /// Notes of version 1 were at first without.
+    #[serde(default = "first")]
+    version: u64,
     port: String,
     endpoint: String,
     way: Way,
     bound: bool,
 }
 
+fn first() -> u64 {
+    1
+}
+
+/// What all versions have.
+#[derive(Deserialize)]
+struct OfAnyVersion {
+    version: u64,
+}
+
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Way {
+    OpenVSwitch {
+        bridge: String,
+        userspace: bool,
+    },
+    Hybrid {
+        bridge: String,
+        userspace: bool,
+    },
+    LinuxBridge {
+        bridge: String,
+    },
+    AgentBridge {
+        bridge: String,
+    },
+    Tap,
     Program {
         program: String,
         mac: String,
@@ -67,6 +102,18 @@ impl Note {
     }
 }
 
+impl Note {
+    /// Of a pair that no program has bound yet, or any more.
+    pub(crate) fn unbound(attachment: &Attachment) -> Self {
+        let switch = Switch::Tap;
+        let attachment = Attachment {
+            switch,
+            ..attachment.clone()
+        };
+        Self::of(&attachment, false)
+    }
+}
+
 impl Notes {
     pub(crate) fn new(folder: PathBuf) -> Self {
         Self { folder }
@@ -74,11 +121,40 @@ impl Notes {
 
     pub(crate) async fn read(&self, host: &IfName) -> Result<Option<Note>, Error> {
         let path = self.path(host);
-        let note = match fs::read(&path).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            outcome => outcome.and_then(|bytes| parse(&bytes)),
-        };
-        note.map(Some).map_err(failure(host, &path))
+        match fs::read(&path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failure(host, &path)(error)),
+            Ok(bytes) => self.parsed(host, &bytes).map(Some),
+        }
+    }
+
+    fn parsed(&self, host: &IfName, bytes: &[u8]) -> Result<Note, Error> {
+        let path = self.path(host);
+        match serde_json::from_slice(bytes) {
+            Ok(OfAnyVersion { version: found }) if found > VERSION => Err(Error::NewerNote {
+                path,
+                found,
+                known: VERSION,
+            }),
+            _ => parse(bytes).map_err(failure(host, &path)),
+        }
+    }
+
+    /// Whether this program can work with what is noted. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::NewerNote`].
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let files = std::fs::read_dir(&self.folder).into_iter().flatten();
+        for file in files.flatten() {
+            if let Some(host) = named(&file.file_name())
+                && let Ok(bytes) = std::fs::read(file.path())
+                && let Err(error @ Error::NewerNote { .. }) = self.parsed(&host, &bytes)
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// The note is whole or not there: it is written beside its place and then moved.
@@ -86,12 +162,15 @@ impl Notes {
         let host = &note.attachment.host;
         let path = self.path(host);
         let aside = path.with_extension("new");
-        let write = async {
-            fs::create_dir_all(&self.folder).await?;
-            fs::write(&aside, format(note)?).await?;
-            fs::rename(&aside, &path).await
+        let (folder, place, text) = (self.folder.clone(), path.clone(), format(note));
+        let write = move || {
+            std::fs::create_dir_all(&folder)?;
+            std::fs::write(&aside, text?)?;
+            std::fs::rename(&aside, &place)
         };
-        write.await.map_err(failure(host, &path))
+        let written = spawn_blocking(write).await;
+        let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
+        written.map_err(failure(host, &path))
     }
 
     pub(crate) async fn erase(&self, host: &IfName) -> Result<(), Error> {
@@ -111,7 +190,8 @@ impl Notes {
             .collect())
     }
 
-    /// All that can be read; a note that can't be is told of.
+    /// All that can be read; a note that can't be is told of. Where one is newer none is: what is noted
+    /// there would be taken for nobody's.
     async fn all(&self) -> Result<Vec<Note>, Error> {
         let mut files = match fs::read_dir(&self.folder).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -123,12 +203,12 @@ impl Notes {
             .await
             .map_err(failure(&"all interfaces", &self.folder))?
         {
-            let name = file.file_name();
-            let Some(host) = name.to_str().and_then(|name| name.parse::<IfName>().ok()) else {
+            let Some(host) = named(&file.file_name()) else {
                 continue;
             };
             match self.read(&host).await {
                 Ok(note) => notes.extend(note),
+                Err(error @ Error::NewerNote { .. }) => return Err(error),
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "passed over");
                 }
@@ -140,6 +220,11 @@ impl Notes {
     fn path(&self, host: &IfName) -> PathBuf {
         self.folder.join(host.as_str())
     }
+}
+
+/// The interface that a file is about.
+fn named(file: &OsStr) -> Option<IfName> {
+    file.to_str()?.parse().ok()
 }
 
 fn failure(interface: &impl ToString, path: &Path) -> impl FnOnce(io::Error) -> Error {
@@ -170,13 +255,26 @@ fn format(note: &Note) -> io::Result<Vec<u8>> {
                 Sharing::Vlan(id) => Way::Vlan { parent, id: *id },
             }
         }
-        Switch::OpenVSwitch { .. }
-        | Switch::Hybrid { .. }
-        | Switch::LinuxBridge { .. }
-        | Switch::AgentBridge { .. }
-        | Switch::Tap => return Err(io::ErrorKind::InvalidInput.into()),
+        Switch::OpenVSwitch { bridge, datapath } => Way::OpenVSwitch {
+            bridge: bridge.clone(),
+            userspace: *datapath == Datapath::Userspace,
+        },
+        Switch::Hybrid {
+            bridge, datapath, ..
+        } => Way::Hybrid {
+            bridge: bridge.clone(),
+            userspace: *datapath == Datapath::Userspace,
+        },
+        Switch::LinuxBridge { bridge } => Way::LinuxBridge {
+            bridge: bridge.to_string(),
+        },
+        Switch::AgentBridge { bridge } => Way::AgentBridge {
+            bridge: bridge.to_string(),
+        },
+        Switch::Tap => Way::Tap,
     };
     let written = Written {
+        version: VERSION,
         port: attachment.interface_id.clone(),
         endpoint: attachment.owner.clone(),
         way,
@@ -193,7 +291,28 @@ fn parse(bytes: &[u8]) -> io::Result<Note> {
             sharing,
         })
     };
+    let datapath = |userspace| match userspace {
+        true => Datapath::Userspace,
+        false => Datapath::Kernel,
+    };
+    let named = |bridge: &str| bridge.parse::<IfName>().map_err(|error| invalid(&error));
     let switch = match written.way {
+        Way::OpenVSwitch { bridge, userspace } => Switch::OpenVSwitch {
+            bridge,
+            datapath: datapath(userspace),
+        },
+        Way::Hybrid { bridge, userspace } => Switch::Hybrid {
+            bridge,
+            datapath: datapath(userspace),
+            filter: Filter::of_port(&written.port).map_err(|error| invalid(&error))?,
+        },
+        Way::LinuxBridge { bridge } => Switch::LinuxBridge {
+            bridge: named(&bridge)?,
+        },
+        Way::AgentBridge { bridge } => Switch::AgentBridge {
+            bridge: named(&bridge)?,
+        },
+        Way::Tap => Switch::Tap,
         Way::Program {
             program,
             mac,
@@ -221,4 +340,90 @@ fn parse(bytes: &[u8]) -> io::Result<Note> {
 
 fn invalid(error: &dyn std::error::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Each as an earlier version, or this one, has written it: `tests/state`.
+    const WRITTEN: &[(&str, &str)] = &[
+        ("0/macvlan", include_str!("../tests/state/0/tap3d2e1f40-5a")),
+        ("0/program", include_str!("../tests/state/0/tap6c0a4a9e-11")),
+        ("1/ipvlan", include_str!("../tests/state/1/tap3d2e1f40-5a")),
+        ("1/program", include_str!("../tests/state/1/tap6c0a4a9e-11")),
+        ("1/vlan", include_str!("../tests/state/1/tap77aa0b1c-2d")),
+        (
+            "1/openvswitch",
+            include_str!("../tests/state/1/tap01010101-01"),
+        ),
+        ("1/hybrid", include_str!("../tests/state/1/tap02020202-02")),
+        (
+            "1/linuxbridge",
+            include_str!("../tests/state/1/tap03030303-03"),
+        ),
+        (
+            "1/agentbridge",
+            include_str!("../tests/state/1/tap04040404-04"),
+        ),
+        ("1/tap", include_str!("../tests/state/1/tap05050505-05")),
+    ];
+
+    #[test]
+    fn notes_of_earlier_versions_are_read_and_written_anew_as_of_this_one() {
+        for (what, written) in WRITTEN {
+            let note = parse(written.as_bytes()).unwrap();
+            let kind = match &note.attachment.switch {
+                Switch::Program(_) => "program",
+                Switch::Parent { sharing, .. } => match sharing {
+                    Sharing::Macvlan => "macvlan",
+                    Sharing::Ipvlan => "ipvlan",
+                    Sharing::IpvlanL3 => "ipvlanl3",
+                    Sharing::Vlan(_) => "vlan",
+                },
+                Switch::OpenVSwitch { .. } => "openvswitch",
+                Switch::Hybrid { .. } => "hybrid",
+                Switch::LinuxBridge { .. } => "linuxbridge",
+                Switch::AgentBridge { .. } => "agentbridge",
+                Switch::Tap => "tap",
+            };
+            assert!(what.ends_with(kind), "{what}: {kind}");
+            let value = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
+            let mut expected = value(written.as_bytes());
+            expected["version"] = VERSION.into();
+            assert_eq!(value(&format(&note).unwrap()), expected, "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_note_of_a_newer_version_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tap6c0a4a9e-11");
+        let note = r#"{"version": 2, "all": "else is other"}"#;
+        fs::write(&path, note).unwrap();
+        fs::write(folder.path().join("tap77aa0b1c-2d"), "damaged").unwrap();
+        let notes = Notes::new(folder.path().to_owned());
+        let refusals = [
+            notes.check().map(drop),
+            notes.attachments(None).await.map(drop),
+            notes
+                .read(&"tap6c0a4a9e-11".parse().unwrap())
+                .await
+                .map(drop),
+        ];
+        for refusal in refusals {
+            let refusal = refusal.unwrap_err().to_string();
+            let expected = format!(
+                "{} was written by a newer Kuryr (version 2, this one knows up to 1)",
+                path.display()
+            );
+            assert!(refusal.starts_with(&expected), "{refusal}");
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), note);
+        fs::remove_file(&path).unwrap();
+        notes.check().unwrap();
+        assert!(notes.attachments(None).await.unwrap().is_empty());
+    }
 }

@@ -53,7 +53,8 @@ impl Programs {
         match noted {
             Ok(()) => Ok(()),
             Err(error @ Error::NoProgram { .. }) => {
-                Error::join(Err(error), self.notes.erase(&attachment.host).await)
+                let unbound = self.notes.write(&Note::unbound(attachment)).await;
+                Error::join(Err(error), unbound)
             }
             Err(error) => {
                 let last = deadline.max(Instant::now() + crate::host::GRACE);
@@ -62,7 +63,7 @@ impl Programs {
         }
     }
 
-    /// Has an interface unbound, and forgets it when that is done. What was never bound is unbound.
+    /// Has an interface unbound, and notes when that is done. What was never bound is unbound.
     pub(crate) async fn unbind(
         &self,
         attachment: &Attachment,
@@ -75,8 +76,10 @@ impl Programs {
             let arguments = unbind(&note.attachment, binding);
             self.run("unbind", &note.attachment, arguments, deadline)
                 .await?;
+            let unbound = Note::unbound(&note.attachment);
+            return self.notes.write(&unbound).await;
         }
-        self.notes.erase(&attachment.host).await
+        Ok(())
     }
 
     async fn run(

@@ -55,16 +55,20 @@ pub(crate) fn open(settings: &Settings, standalone: &Standalone) -> anyhow::Resu
 }
 
 /// Begins to make this host follow its Neutron.
-pub(crate) fn agent(settings: &Settings, neutron: &Embedded, tasks: &TaskTracker) -> Arc<Agent> {
-    let host = Arc::new(Host::new(HostSettings {
+pub(crate) fn agent(
+    settings: &Settings,
+    neutron: &Embedded,
+    tasks: &TaskTracker,
+) -> anyhow::Result<Arc<Agent>> {
+    let host = Arc::new(Host::open(HostSettings {
         ovsdb: None,
         ..HostSettings::default()
-    }));
+    })?);
     let settings = AgentSettings {
         host: self::host(settings).to_owned(),
         table: settings.listen.address.driver(),
     };
-    Agent::start(neutron.clone(), host, settings, tasks)
+    Ok(Agent::start(neutron.clone(), host, settings, tasks))
 }
 
 /// The ranges that this host has routes for by other interfaces than our bridges.

@@ -98,7 +98,7 @@ struct World {
 impl World {
     fn of_a_cloud(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<Self> {
         let (neutron, probe) = neutron(settings, telemetry)?;
-        let host = Host::new(this_machine(settings));
+        let host = Host::open(this_machine(settings))?;
         Ok(Self {
             neutron,
             probe,
@@ -116,7 +116,7 @@ impl World {
         background: &TaskTracker,
     ) -> anyhow::Result<Self> {
         let embedded = standalone::open(settings, own)?;
-        let agent = standalone::agent(settings, &embedded, background);
+        let agent = standalone::agent(settings, &embedded, background)?;
         let service = telemetry.neutron.layer().layer(embedded.service());
         Ok(Self {
             neutron: Neutron::new(service.clone().map_err(Failure::from)),

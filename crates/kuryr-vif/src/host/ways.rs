@@ -12,6 +12,53 @@ use crate::serial::Held;
 use crate::{Attachment, Binding, Error, Filter, IfName, MacAddress, Sharing, Switch, Vif};
 
 impl Host {
+    /// Takes the steps of plugging `attachment`, of which a note tells until they are done or undone.
+    pub(super) async fn noted(
+        &self,
+        attachment: &Attachment,
+        steps: impl Future<Output = Result<(), Error>>,
+    ) -> Result<(), Error> {
+        self.notes.write(&Note::of(attachment, false)).await?;
+        match steps.await {
+            Ok(()) => self.notes.erase(&attachment.host).await,
+            refused => self.forget_undone(attachment, refused).await,
+        }
+    }
+
+    /// Erases the note of what could not be plugged, unless a part of it is still there.
+    async fn forget_undone(
+        &self,
+        attachment: &Attachment,
+        refused: Result<(), Error>,
+    ) -> Result<(), Error> {
+        let host = &attachment.host;
+        let outer = match &attachment.switch {
+            Switch::Hybrid { filter, .. } => &filter.bridge,
+            Switch::OpenVSwitch { .. }
+            | Switch::LinuxBridge { .. }
+            | Switch::AgentBridge { .. }
+            | Switch::Tap
+            | Switch::Program(_)
+            | Switch::Parent { .. } => host,
+        };
+        match &refused {
+            Err(error)
+                if [host, outer]
+                    .iter()
+                    .any(|it| Self::may_have_left(it, error)) =>
+            {
+                refused
+            }
+            Ok(()) | Err(_) => Error::join(refused, self.notes.erase(host).await),
+        }
+    }
+
+    /// Whether an interface may be there that was being plugged when `error` came.
+    fn may_have_left(interface: &IfName, error: &Error) -> bool {
+        let is_others = matches!(error, Error::NameTaken { .. });
+        !is_others && veth::is_here(interface).unwrap_or(true)
+    }
+
     /// Makes the veth pair of `vif` exist, with its host end up.
     pub(super) async fn ensure_pair(
         &self,
@@ -41,10 +88,14 @@ impl Host {
             let look = move || veth::inspect(&vif);
             on_thread(held, ("look up", host), deadline, look, drop).await?
         };
-        if pair == Pair::Absent {
-            ovs.make_way(&vif.attachment, deadline).await?;
+        if pair != Pair::Absent {
+            return self.plug_pair_into_ovs(held, vif, deadline).await;
         }
-        self.plug_pair_into_ovs(held, vif, deadline).await
+        let steps = async {
+            ovs.make_way(&vif.attachment, deadline).await?;
+            self.plug_pair_into_ovs(held, vif, deadline).await
+        };
+        self.noted(&vif.attachment, steps).await
     }
 
     /// The same with a Linux bridge between, whose far end is what Open vSwitch has.
@@ -59,9 +110,24 @@ impl Host {
         let ovs = self.ovs(host)?;
         let (wanted, mtu) = (between.clone(), vif.mtu);
         let look = move || filter::is_here(&wanted, mtu);
-        if !on_thread(held, ("look up", host), deadline, look, drop).await? {
-            ovs.make_way(&vif.attachment, deadline).await?;
-        }
+        let is_here = on_thread(held, ("look up", host), deadline, look, drop).await?;
+        let steps = async {
+            if !is_here {
+                ovs.make_way(&vif.attachment, deadline).await?;
+            }
+            self.plug_around(held, vif, between, deadline).await
+        };
+        self.noted(&vif.attachment, steps).await
+    }
+
+    async fn plug_around(
+        &self,
+        held: &Held,
+        vif: &Vif,
+        between: &Filter,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        let mtu = vif.mtu;
         let (wanted, unwanted) = (between.clone(), between.clone());
         let ensure = move || filter::ensure(&wanted, mtu);
         let undo = move |made| {
@@ -106,15 +172,24 @@ impl Host {
         deadline: Instant,
     ) -> Result<(), Error> {
         let attachment = &vif.attachment;
-        let made = self.ensure_pair(held, vif, deadline).await?;
-        let is_new = made == Made::New;
-        let bound = self.programs.bind(attachment, binding, is_new, deadline);
-        match (made, bound.await) {
-            (_, Ok(())) => Ok(()),
-            (Made::Found, refused) => refused,
-            (Made::New, refused) => {
-                Error::join(refused, remove(held, &attachment.host, deadline).await)
+        if self.notes.read(&attachment.host).await?.is_none() {
+            self.notes.write(&Note::unbound(attachment)).await?;
+        }
+        let steps = async {
+            let made = self.ensure_pair(held, vif, deadline).await?;
+            let is_new = made == Made::New;
+            let bound = self.programs.bind(attachment, binding, is_new, deadline);
+            match (made, bound.await) {
+                (_, Ok(())) => Ok(()),
+                (Made::Found, refused) => refused,
+                (Made::New, refused) => {
+                    Error::join(refused, remove(held, &attachment.host, deadline).await)
+                }
             }
+        };
+        match steps.await {
+            Ok(()) => Ok(()),
+            refused => self.forget_undone(attachment, refused).await,
         }
     }
 
@@ -148,6 +223,7 @@ impl Host {
         let made = on_thread(held, ("create", container), deadline, ensure, undo).await;
         let noted = match &made {
             Ok(_) => self.notes.write(&Note::of(attachment, true)).await,
+            Err(error) if Self::may_have_left(container, error) => Ok(()),
             Err(_) => self.notes.erase(&attachment.host).await,
         };
         match (made, noted) {
