@@ -147,7 +147,7 @@ impl Kuryr {
                 return Ok(address);
             }
             // An earlier run may have adopted its port for an endpoint that never was.
-            self.abandon_unused(net.id, address).await?;
+            self.abandon_forgotten(net.id, address, by).await?;
             self.give_up_warm(net.id, Some(address), by).await;
             if self.reservations.take_of_adopted(net.id, address) {
                 return Ok(address);
@@ -274,13 +274,17 @@ impl Kuryr {
             except,
         };
         let neutron = self.neutron.by(by);
-        let made = self.debts.make(&neutron, &new, &identity, stray).await;
-        let port = made.map_err(|error| {
-            let what = ask
-                .address
-                .map_or_else(|| "an address".to_owned(), |a| a.to_string());
-            told(format!("reserve {what}"))(error)
-        })?;
+        let what = ask
+            .address
+            .map_or_else(|| "an address".to_owned(), |a| a.to_string());
+        let make = async || {
+            let made = self.debts.make(&neutron, &new, &identity, &stray).await;
+            made.map_err(told(format!("reserve {what}")))
+        };
+        let port = match make().await {
+            Err(error) if self.is_mac_freed(&error, net, ask.mac, by).await => make().await?,
+            other => other?,
+        };
         let pluggable = self.check_pluggable(net, &port, by).await;
         if let Err(error) = pluggable.and(defaults.check(&port)) {
             self.debts.owe(removal(&port)).await;

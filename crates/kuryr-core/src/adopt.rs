@@ -218,11 +218,17 @@ impl Kuryr {
 
     /// Ends an adoption: our pools go, the network stays as it was.
     pub(crate) async fn abandon_network(&self, id: &NetworkId, adoption: Adoption, by: Instant) {
+        let network = adoption.network;
         let debts: Vec<Debt> = adoption.pools.into_iter().map(Debt::DeletePool).collect();
+        // Noted first: the runtime forgets the network whatever becomes of this call.
+        self.debts.intend(&self.draining(id, Some(network))).await;
         for debt in &debts {
             self.debts.owe(debt.clone()).await;
         }
         self.adoptions.remove(id);
+        self.drain(id, Some(network), by).await;
+        self.view.remove(id);
+        self.debts.addresses_freed(network, None, by).await;
         self.debts.settled(by, |open| debts.contains(open)).await;
     }
 }

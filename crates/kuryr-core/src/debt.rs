@@ -105,11 +105,13 @@ pub(crate) enum Debt {
         port: PortId,
         except: Option<SecurityGroupId>,
     },
-    /// Likewise a network.
+    /// Likewise a network, and then the subnet pools that we made for it.
     DeleteStrayNetwork {
         name: String,
         description: String,
         except: Option<NeutronNetworkId>,
+        #[serde(default)]
+        pools: Vec<MadePool>,
     },
     /// Likewise a subnet pool.
     DeleteStrayPool {

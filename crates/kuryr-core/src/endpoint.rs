@@ -7,8 +7,6 @@ mod publish;
 mod wired;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 
 use ipnet::IpNet;
 use kuryr_vif::{Attachment as Plugged, Switch};
@@ -28,8 +26,8 @@ use crate::pool::in_range;
 use crate::port_settings::PortSettings;
 use crate::view::Net;
 
-use known::Endpoint;
 pub(crate) use known::Endpoints;
+use known::{Awaited, Endpoint};
 
 impl Kuryr {
     /// Gives an endpoint a port and an interface on this host; asked again, finds them.
@@ -109,7 +107,7 @@ impl Kuryr {
         self.lull.ends();
         let net = self.network(network, by).await?;
         let endpoint = self.endpoint(&net, id, by).await?;
-        endpoint.joined.store(true, Relaxed);
+        endpoint.awaited.end();
         let (wired, opened) = tokio::join!(
             self.wait_until_wired(&endpoint, by),
             self.open(&endpoint.port, id, exposed, by)
@@ -153,6 +151,7 @@ impl Kuryr {
     /// None: an endpoint that nobody knows was left already.
     pub async fn leave(&self, _: &NetworkId, id: &EndpointId, _: Instant) -> Result<(), Error> {
         if let Some(endpoint) = self.endpoints.get(id) {
+            endpoint.awaited.begin();
             self.close(endpoint.port.id).await;
         }
         Ok(())
@@ -244,8 +243,7 @@ impl Kuryr {
             plugged: vif.attachment,
             lent,
             found_again: false,
-            since: Instant::now(),
-            joined: AtomicBool::new(false),
+            awaited: Awaited::from_now(),
         };
         self.endpoints.insert(new.id.clone(), endpoint);
         Ok(interface)
@@ -303,8 +301,7 @@ impl Kuryr {
                 plugged,
                 lent: None,
                 found_again: true,
-                since: Instant::now(),
-                joined: AtomicBool::new(true),
+                awaited: Awaited::default(),
             },
         ))
     }

@@ -1,85 +1,132 @@
 //! What must be known after a crash and that neither Neutron nor the host can hold: one small
 //! file for each note, written beside and renamed, so that a note is whole or not there.
 
+use std::fmt::Debug;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A folder of notes.
+/// The version of the notes that this program writes.
+///
+/// 0 has no file that says so, and its notes are those of 1. A later one is for what an earlier program
+/// must not work with.
+const VERSION: u64 = 1;
+
+/// All notes; clones share them.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    folder: PathBuf,
+    notes: Arc<dyn Notes>,
 }
 
-impl Journal {
+/// Where notes are kept, by keys of letters, digits and dashes.
+pub trait Notes: Debug + Send + Sync {
+    /// Keeps a note, also after a power failure, in place of what was there.
+    ///
+    /// # Errors
+    /// It could not be kept; what was there before still is.
+    fn write(&self, key: &str, note: &[u8]) -> io::Result<()>;
+
+    /// Makes a note not exist; after a power failure too if it is to be `for_good`.
+    ///
+    /// # Errors
+    /// It may still be there.
+    fn erase(&self, key: &str, for_good: bool) -> io::Result<()>;
+
+    /// All notes whose keys begin with `prefix`, as far as they can be read.
+    fn read(&self, prefix: &str) -> Vec<(String, io::Result<Vec<u8>>)>;
+
+    /// Where people find a note.
+    fn path(&self, key: &str) -> PathBuf;
+}
+
+/// Notes in a folder.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
     /// Opens the notes in `folder`, which is made if it is not there.
     ///
     /// # Errors
-    /// The folder can't be made or written to.
+    /// The folder can't be made or written to, or a newer program has written to it: then nothing in it
+    /// is changed.
     pub fn open(folder: &Path) -> Result<Self, JournalError> {
         let failed = |act| {
-            move |source| JournalError {
+            move |source| JournalError::Failed {
                 act,
                 path: folder.to_owned(),
                 source,
             }
         };
         fs::create_dir_all(folder).map_err(failed("create"))?;
+        let this = Self(folder.to_owned());
+        let found = this.version().map_err(failed("tell the version of"))?;
+        if found > VERSION {
+            let path = folder.to_owned();
+            return Err(JournalError::Newer { path, found });
+        }
         let probe = folder.join("probe.new");
         File::create(&probe).map_err(failed("write to"))?;
         fs::remove_file(&probe).map_err(failed("write to"))?;
-        Ok(Self {
-            folder: folder.to_owned(),
-        })
+        if found < VERSION {
+            let noted = this.replace(
+                &this.0.join(VERSION_FILE),
+                format!("{VERSION}\n").as_bytes(),
+            );
+            match noted {
+                // Containers must go on: the notes are read, and the next start says their version.
+                Err(error) if error.kind() == ErrorKind::StorageFull => {
+                    tracing::error!("{} is full", folder.display());
+                }
+                other => other.map_err(failed("write to"))?,
+            }
+        }
+        Ok(this)
     }
 
-    /// Keeps `note` under `key` (letters, digits and dashes), in place of what was there.
-    pub(crate) fn write(&self, key: &str, note: &impl Serialize) -> Result<(), JournalError> {
-        let (beside, path) = (self.folder.join(format!("{key}.new")), self.path(key));
-        let written = || {
-            let mut file = File::create(&beside)?;
-            file.write_all(&serde_json::to_vec(note)?)?;
-            file.sync_data()?;
-            fs::rename(&beside, &path)?;
-            File::open(&self.folder)?.sync_data()
-        };
-        written().map_err(|source| JournalError {
-            act: "write",
-            path: path.clone(),
-            source,
-        })
+    fn version(&self) -> io::Result<u64> {
+        match fs::read_to_string(self.0.join(VERSION_FILE)) {
+            Ok(text) => text
+                .trim()
+                .parse()
+                .map_err(|error| io::Error::new(ErrorKind::InvalidData, error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Makes the note under `key` not exist.
-    pub(crate) fn erase(&self, key: &str) -> Result<(), JournalError> {
-        let path = self.path(key);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(JournalError {
-                act: "remove",
-                path,
-                source,
-            }),
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let beside = path.with_extension("new");
+        let mut file = File::create(&beside)?;
+        file.write_all(content)?;
+        file.sync_data()?;
+        fs::rename(&beside, path)?;
+        self.sync()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.0)?.sync_data()
+    }
+}
+
+impl Notes for Folder {
+    fn write(&self, key: &str, note: &[u8]) -> io::Result<()> {
+        self.replace(&self.path(key), note)
+    }
+
+    fn erase(&self, key: &str, for_good: bool) -> io::Result<()> {
+        match fs::remove_file(self.path(key)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ if for_good => self.sync(),
             _ => Ok(()),
         }
     }
 
-    /// Makes the note under `key` not exist, also after a power failure.
-    pub(crate) fn erase_for_good(&self, key: &str) -> Result<(), JournalError> {
-        self.erase(key)?;
-        let synced = File::open(&self.folder).and_then(|folder| folder.sync_data());
-        synced.map_err(|source| JournalError {
-            act: "remove",
-            path: self.path(key),
-            source,
-        })
-    }
-
-    /// All notes whose key begins with `prefix` and that can be read; others are told of and left.
-    pub(crate) fn read<T: DeserializeOwned>(&self, prefix: &str) -> Vec<(String, T)> {
-        let Ok(entries) = fs::read_dir(&self.folder) else {
+    fn read(&self, prefix: &str) -> Vec<(String, io::Result<Vec<u8>>)> {
+        let Ok(entries) = fs::read_dir(&self.0) else {
             return Vec::new();
         };
         let keys = entries.flatten().filter_map(|entry| {
@@ -87,34 +134,109 @@ impl Journal {
             let key = name.strip_suffix(".json")?;
             key.starts_with(prefix).then(|| key.to_owned())
         });
-        keys.filter_map(|key| {
-            let path = self.path(&key);
-            let note = fs::read(&path)
-                .and_then(|text| serde_json::from_slice(&text).map_err(io::Error::from));
-            note.map_err(|error| tracing::error!(%error, "could not read {}", path.display()))
-                .ok()
-                .map(|note| (key, note))
+        keys.map(|key| {
+            let note = fs::read(self.path(&key));
+            (key, note)
         })
         .collect()
     }
 
     fn path(&self, key: &str) -> PathBuf {
-        self.folder.join(format!("{key}.json"))
+        self.0.join(format!("{key}.json"))
     }
 }
 
-/// Why a note could not be kept.
-#[derive(Debug, thiserror::Error)]
-#[error("could not {act} {}", .path.display())]
-pub struct JournalError {
-    act: &'static str,
-    path: PathBuf,
-    source: io::Error,
+impl Journal {
+    /// Opens the notes in `folder`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// Those of [`Folder::open`].
+    pub fn open(folder: &Path) -> Result<Self, JournalError> {
+        Folder::open(folder).map(Self::of)
+    }
+
+    /// A journal of these notes.
+    pub fn of(notes: impl Notes + 'static) -> Self {
+        let notes = Arc::new(notes);
+        Self { notes }
+    }
+
+    /// Keeps `note` under `key` (letters, digits and dashes), in place of what was there.
+    pub(crate) fn write(&self, key: &str, note: &impl Serialize) -> Result<(), JournalError> {
+        let written = serde_json::to_vec(note).map_err(io::Error::from);
+        let written = written.and_then(|note| self.notes.write(key, &note));
+        written.map_err(self.failed("write", key))
+    }
+
+    /// Makes the note under `key` not exist.
+    pub(crate) fn erase(&self, key: &str) -> Result<(), JournalError> {
+        let erased = self.notes.erase(key, false);
+        erased.map_err(self.failed("remove", key))
+    }
+
+    /// Makes the note under `key` not exist, also after a power failure.
+    pub(crate) fn erase_for_good(&self, key: &str) -> Result<(), JournalError> {
+        let erased = self.notes.erase(key, true);
+        erased.map_err(self.failed("remove", key))
+    }
+
+    /// All notes whose key begins with `prefix` and that can be read; others are told of and left.
+    pub(crate) fn read<T: DeserializeOwned>(&self, prefix: &str) -> Vec<(String, T)> {
+        let notes = self.notes.read(prefix).into_iter();
+        notes
+            .filter_map(|(key, note)| {
+                let note =
+                    note.and_then(|text| serde_json::from_slice(&text).map_err(io::Error::from));
+                let path = self.notes.path(&key);
+                note.map_err(|error| tracing::error!(%error, "could not read {}", path.display()))
+                    .ok()
+                    .map(|note| (key, note))
+            })
+            .collect()
+    }
+
+    fn failed(&self, act: &'static str, key: &str) -> impl FnOnce(io::Error) -> JournalError {
+        let path = self.notes.path(key);
+        move |source| JournalError::Failed { act, path, source }
+    }
 }
+
+/// Why notes can't be used, or one could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The file system refused.
+    #[error("could not {act} {}", .path.display())]
+    Failed {
+        /// What was being done.
+        act: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A newer program has written to it. Nothing was changed.
+    #[error(
+        "{} was written by a newer Kuryr (version {found}, this one knows up to {VERSION}): start that \
+         one, or move the folder away and lose what is noted in it", .path.display()
+    )]
+    Newer {
+        /// The folder.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+    },
+}
+
+const VERSION_FILE: &str = "version";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adopt::Adoption;
+    use crate::adopt::port::PortAdoption;
+    use crate::debt::Debt;
+    use crate::lease::Lease;
+    use crate::port_settings::PortSettings;
 
     #[test]
     fn what_was_written_is_read_and_what_was_erased_is_not() {
@@ -137,6 +259,89 @@ mod tests {
         fs::write(folder.path().join("port-2.json"), "").unwrap();
         fs::write(folder.path().join("port-3.new"), "3").unwrap();
         assert_eq!(journal.read::<i32>("port-").len(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_a_newer_program_has_written_to_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        Journal::open(folder.path())
+            .unwrap()
+            .write("debt-1", &1)
+            .unwrap();
+        fs::write(folder.path().join(VERSION_FILE), "2\n").unwrap();
+        let dated = |name: &str| fs::metadata(folder.path().join(name)).unwrap().modified();
+        let before = (dated(".").unwrap(), dated(VERSION_FILE).unwrap());
+        let error = Journal::open(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("newer Kuryr (version 2, this one knows up to 1): start that one"),
+            "{error}"
+        );
+        assert_eq!(
+            (dated(".").unwrap(), dated(VERSION_FILE).unwrap()),
+            before,
+            "nothing was made, removed or written in it"
+        );
+    }
+
+    /// As `tests/scenarios/state` has it. Who changes a note gives it a new version, or reads both.
+    #[test]
+    fn each_kind_of_note_is_written_as_its_version_says() {
+        let mut kinds: Vec<usize> = written_as_said::<Debt>("debt-")
+            .into_iter()
+            .map(|debt| match debt {
+                Debt::Label { .. } => 0,
+                Debt::DeletePort { .. } => 1,
+                Debt::Recycle { .. } => 2,
+                Debt::DrainPool { .. } => 3,
+                Debt::Close { .. } => 4,
+                Debt::PutBack(_) => 5,
+                Debt::DeletePortIfOurs { .. } => 6,
+                Debt::DeletePortsOf { .. } => 7,
+                Debt::DeleteNetwork { .. } => 8,
+                Debt::DeleteNetworkOf { .. } => 9,
+                Debt::Unmark { .. } => 10,
+                Debt::DeletePool(_) => 11,
+                Debt::DeleteStrayPort { .. } => 12,
+                Debt::DeleteStrayGroup { .. } => 13,
+                Debt::DeleteStrayNetwork { .. } => 14,
+                Debt::DeleteStrayPool { .. } => 15,
+            })
+            .collect();
+        kinds.sort_unstable();
+        assert!(kinds.into_iter().eq(0..16), "one of each");
+        assert_eq!(written_as_said::<Lease>("lease-").len(), 2);
+        assert_eq!(written_as_said::<Adoption>("adoption-").len(), 1);
+        assert_eq!(written_as_said::<PortAdoption>("port-").len(), 2);
+        assert_eq!(written_as_said::<PortSettings>("defaults-").len(), 1);
+    }
+
+    fn written_as_said<T: Serialize + DeserializeOwned>(prefix: &str) -> Vec<T> {
+        let state = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/state");
+        let folder = Folder(state.join(VERSION.to_string()));
+        let journal = Journal::of(folder.clone());
+        let notes = folder.read(prefix).into_iter().map(|(key, said)| {
+            let said: serde_json::Value = serde_json::from_slice(&said.unwrap()).unwrap();
+            let read: Vec<T> = journal
+                .read(&key)
+                .into_iter()
+                .map(|(_, note)| note)
+                .collect();
+            let [note] = <[T; 1]>::try_from(read).ok().expect("it is read");
+            assert_eq!(serde_json::to_value(&note).unwrap(), said, "{key}");
+            note
+        });
+        notes.collect()
+    }
+
+    #[test]
+    fn a_version_that_cannot_be_read_is_told_of_and_not_guessed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(VERSION_FILE), "one").unwrap();
+        let error = Journal::open(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.starts_with("could not tell the version of"),
+            "{error}"
+        );
     }
 
     #[test]

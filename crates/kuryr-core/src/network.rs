@@ -13,7 +13,7 @@ use neutron_client::{Filter, Neutron};
 use tokio::time::Instant;
 
 use crate::ask::{Caller, NetworkId, NewNetwork, PoolId, Range};
-use crate::debt::{Debt, MadePool, named};
+use crate::debt::{Debt, MadePool, made_pools, named};
 use crate::error::{Error, told};
 use crate::kuryr::Kuryr;
 use crate::lease::{Lease, Source};
@@ -67,9 +67,9 @@ impl Kuryr {
         defaults.without_pool = wishes.pool == Some(false);
         self.port_defaults.insert(&new.id, defaults)?;
         // A Docker that has no answer forgets the network.
-        let stray = stray(&new.id, None);
+        let stray = stray(&new.id, None, Vec::new());
         let made = self.ensure_network(&neutron, &wishes, &new, by).await;
-        self.debts.forgo(&stray);
+        self.debts.forgo(&stray).await;
         match made {
             Ok(Made::Anew) if caller.is_gone() => {
                 tracing::warn!(
@@ -133,6 +133,9 @@ impl Kuryr {
         let made = self.make_network(neutron, new, shared, &leases, &mut undo);
         match made.await {
             Ok(net) => {
+                // Without their leases nobody would find its pools again, if this run ended here.
+                let pools = made_pools(&net.subnets, &self.settings.subnet_pool_prefix);
+                self.debts.intend(&stray(&new.id, None, pools)).await;
                 self.view.insert(net);
                 for pool in spare {
                     self.debts.owe(Debt::DeletePool(pool)).await;
@@ -249,14 +252,15 @@ impl Kuryr {
                     admin_state_up: true,
                     shared,
                 };
-                self.debts.intend_or_refuse(&stray(&new.id, None)).await?;
+                let itself = stray(&new.id, None, Vec::new());
+                self.debts.intend_or_refuse(&itself).await?;
                 let made = neutron
                     .create_counted(&body, &named(&name, &description))
                     .await;
                 match &made {
                     Ok(created) => {
                         if created.repeated {
-                            let stray = stray(&new.id, Some(created.object.id));
+                            let stray = stray(&new.id, Some(created.object.id), Vec::new());
                             self.debts.owe(stray).await;
                         }
                         undo.push(Debt::DeleteNetwork {
@@ -264,7 +268,7 @@ impl Kuryr {
                             pools: Vec::new(),
                         });
                     }
-                    Err(_) => undo.push(stray(&new.id, None)),
+                    Err(_) => undo.push(stray(&new.id, None, Vec::new())),
                 }
                 made.map_err(make())?.object
             }
@@ -361,11 +365,12 @@ impl Kuryr {
 }
 
 /// What is owed for a network that we make, if its reply does not come.
-fn stray(id: &NetworkId, except: Option<neutron_api::NetworkId>) -> Debt {
+fn stray(id: &NetworkId, except: Option<neutron_api::NetworkId>, pools: Vec<MadePool>) -> Debt {
     Debt::DeleteStrayNetwork {
         name: names::network(id),
         description: names::network_description(id),
         except,
+        pools,
     }
 }
 

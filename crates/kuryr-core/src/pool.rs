@@ -66,7 +66,7 @@ impl Kuryr {
         };
         let cidr = lease.cidr;
         self.leases.insert(&id, lease);
-        self.debts.forgo(&stray);
+        self.debts.forgo(&stray).await;
         self.expire(id.clone());
         Ok(Pool { id, cidr })
     }
@@ -145,7 +145,7 @@ impl Kuryr {
         let pool = match self.debts.make(neutron, &new, &identity, stray).await {
             Ok(pool) => pool,
             Err(error) => {
-                self.debts.forgo(&stray(None));
+                self.debts.forgo(&stray(None)).await;
                 return Err(told(format!("set aside {cidr}"))(error));
             }
         };
@@ -179,6 +179,7 @@ impl Kuryr {
             name: waiting.name.clone(),
             description: waiting.description.clone(),
             except,
+            pools: Vec::new(),
         };
         let identity = named(&waiting.name, &waiting.description);
         self.debts.intend_or_refuse(&stray(None)).await?;
@@ -186,7 +187,7 @@ impl Kuryr {
         let network = match made {
             Ok(network) => network,
             Err(error) => {
-                self.debts.forgo(&stray(None));
+                self.debts.forgo(&stray(None)).await;
                 return Err(told(act())(error));
             }
         };
@@ -207,7 +208,7 @@ impl Kuryr {
                     pools: Vec::new(),
                 };
                 self.debts.owe(undo).await;
-                self.debts.forgo(&stray(None));
+                self.debts.forgo(&stray(None)).await;
                 Err(told(act())(error))
             }
         }

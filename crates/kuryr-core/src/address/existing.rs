@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{has_address, ports_at};
 use crate::adopt::port::{other_mac, ports_with};
 use crate::ask::AddressRequest;
+use crate::debt::Debt;
 use crate::error::{Error, PortError};
 use crate::kuryr::Kuryr;
 use crate::view::Net;
@@ -66,6 +67,26 @@ impl Kuryr {
         };
         self.reservations.insert_adopted(port, vec![address]);
         Ok(Some(address))
+    }
+
+    /// Whether Neutron has refused a MAC address only because the port that had it was about to go, and
+    /// that has gone by now.
+    pub(crate) async fn is_mac_freed(
+        &self,
+        refusal: &Error,
+        net: &Net,
+        mac: Option<MacAddress>,
+        by: Instant,
+    ) -> bool {
+        let Some(mac) = mac.filter(|_| refusal.is_mac_in_use()) else {
+            return false;
+        };
+        let Ok(ports) = ports_with(&self.neutron.by(by), net.id, mac).await else {
+            return false;
+        };
+        let concerns = |debt: &Debt| ports.iter().any(|port| debt.is_about(port));
+        ports.iter().all(|port| self.debts.are_about(port))
+            && self.debts.settled(by, concerns).await
     }
 
     /// Says who has a MAC address that Neutron has refused; `refusal` if nobody has it any more.

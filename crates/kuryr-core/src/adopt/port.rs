@@ -131,11 +131,32 @@ impl Kuryr {
         let Some(port) = self.port_adoptions.at(network, address) else {
             return Ok(false);
         };
-        if self.reservations.has(port) || self.is_plugged(port).await? {
+        if self.is_in_use(port).await? {
             return Ok(false);
         }
         self.abandon_port(port).await;
         Ok(true)
+    }
+
+    /// The same of a port that an earlier run has adopted, once no endpoint can come of it any more: the
+    /// runtime may have been given its address just before.
+    pub(crate) async fn abandon_forgotten(
+        &self,
+        network: NeutronNetworkId,
+        address: IpAddr,
+        by: Instant,
+    ) -> Result<(), Error> {
+        let Some(port) = self.port_adoptions.at(network, address) else {
+            return Ok(());
+        };
+        if !self.is_in_use(port).await? && self.port_adoptions.decided(port, by).await {
+            self.abandon_unused(network, address).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_in_use(&self, adopted: PortId) -> Result<bool, Error> {
+        Ok(self.is_plugged(adopted).await? || self.reservations.has(adopted))
     }
 
     /// Whether an interface of this host is the port's.

@@ -153,9 +153,14 @@ impl Debts {
         self.write(&debt.key(), debt).await.map_err(Error::Unnoted)
     }
 
-    /// It has an owner, or is owed by now.
-    pub(crate) fn forgo(&self, debt: &Debt) {
+    /// It has an owner, or something is owed about it by now, which is noted again.
+    pub(crate) async fn forgo(&self, debt: &Debt) {
         let key = debt.key();
+        if let Some(owed) = self.current(&key)
+            && owed != *debt
+        {
+            self.note(&key, &owed).await;
+        }
         if self.current(&key).is_none() {
             self.erase(&key);
         }

@@ -111,7 +111,14 @@ pub(super) async fn pay(
             name,
             description,
             except,
-        } => delete_all::<Network>(neutron, named(name, description), *except).await,
+            pools,
+        } => {
+            delete_all::<Network>(neutron, named(name, description), *except).await?;
+            for pool in pools {
+                delete_made_pool(neutron, pool).await?;
+            }
+            Ok(())
+        }
         Debt::DeleteStrayPool {
             name,
             description,
@@ -241,6 +248,13 @@ async fn label(
     };
     match labelled.await {
         Err(error) if error.is_absence() => Ok(()),
+        // Tagging what is gone is to Neutron an error of its own (HTTP 500).
+        Err(error) if name.is_some() && error.status().is_some() => {
+            match neutron.find::<Port>(port).await? {
+                Some(_) => Err(error),
+                None => Ok(()),
+            }
+        }
         other => other,
     }
 }

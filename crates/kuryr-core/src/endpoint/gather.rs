@@ -186,26 +186,28 @@ impl Kuryr {
             host_id: self.host_to_bind(net),
             ..PortChange::default()
         };
-        if rebind.host_id.is_none() {
-            return neutron.update(port.id, &rebind).await.map_err(act());
-        }
+        let is_bound = rebind.host_id.is_some();
         // Between the two it is bound to no host: nobody would find it again, or could use it.
         let removal = removal(&port);
-        self.debts.intend(&removal).await;
-        let changed = async {
-            neutron.update(port.id, &unbind).await?;
-            neutron.update(port.id, &rebind).await
-        };
-        match changed.await {
-            Ok(changed) => {
-                self.debts.forgo(&removal);
-                Ok(changed)
-            }
-            Err(error) => {
-                self.reservations.remove(port.id);
-                self.let_go(&port).await;
-                Err(act()(error))
-            }
+        if is_bound {
+            self.debts.intend(&removal).await;
         }
+        let change = async || {
+            if is_bound {
+                neutron.update(port.id, &unbind).await.map_err(act())?;
+            }
+            neutron.update(port.id, &rebind).await.map_err(act())
+        };
+        let changed = match change().await {
+            Err(error) if self.is_mac_freed(&error, net, Some(mac), by).await => change().await,
+            other => other,
+        };
+        if is_bound && changed.is_ok() {
+            self.debts.forgo(&removal).await;
+        } else if is_bound {
+            self.reservations.remove(port.id);
+            self.let_go(&port).await;
+        }
+        changed
     }
 }

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kuryr_vif::Attachment as Plugged;
@@ -26,9 +24,30 @@ pub(crate) struct Endpoint {
     pub(super) lent: Option<Vec<IpAddr>>,
     /// An earlier run has made it: what that has made for it is not known.
     pub(super) found_again: bool,
-    pub(super) since: Instant,
-    /// The runtime has come back to it after it was made; taken for granted of one of an earlier run.
-    pub(super) joined: AtomicBool,
+    pub(super) awaited: Awaited,
+}
+
+/// Since when the runtime is about to come back to an endpoint: it joins what it has made, and deletes what
+/// it has left, at once. Not while a container has it, as is taken for granted of one of an earlier run.
+#[derive(Debug, Default)]
+pub(super) struct Awaited(Mutex<Option<Instant>>);
+
+impl Awaited {
+    pub(super) fn from_now() -> Self {
+        Self(Mutex::new(Some(Instant::now())))
+    }
+
+    pub(super) fn begin(&self) {
+        *self.since() = Some(Instant::now());
+    }
+
+    pub(super) fn end(&self) {
+        *self.since() = None;
+    }
+
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Endpoint {
@@ -37,9 +56,10 @@ impl Endpoint {
         &self.port
     }
 
-    /// Whether its runtime, which joins what it has made at once, seems to have been killed instead.
+    /// Whether its runtime seems to have been killed before it came back to it.
     fn is_forgotten(&self) -> bool {
-        !self.joined.load(Relaxed) && self.since.elapsed() >= BETWEEN_LOOKS
+        let since = *self.awaited.since();
+        since.is_some_and(|since| since.elapsed() >= BETWEEN_LOOKS)
     }
 }
 

@@ -33,9 +33,6 @@ impl Kuryr {
     ) -> Result<(), Error> {
         self.port_defaults.remove(id);
         if let Some(adoption) = self.adoptions.get(id) {
-            self.drain(id, Some(adoption.network), by).await;
-            self.view.remove(id);
-            self.debts.addresses_freed(adoption.network, None, by).await;
             self.abandon_network(id, adoption, by).await;
             return Ok(());
         }
@@ -46,7 +43,7 @@ impl Kuryr {
         };
         self.debts.intend(&whichever).await;
         let deleted = self.delete_found(id, &whichever, by).await;
-        self.debts.forgo(&whichever);
+        self.debts.forgo(&whichever).await;
         deleted
     }
 
@@ -112,12 +109,12 @@ impl Kuryr {
             for pool in pools {
                 self.debts.pay(Debt::DeletePool(pool), by).await;
             }
-            self.debts.forgo(&debt);
+            self.debts.forgo(&debt).await;
             return Ok(());
         };
         let others = self.ports_of_others(&neutron, net).await;
         if refused.status() == Some(StatusCode::CONFLICT) && !others.is_empty() {
-            self.debts.forgo(&debt);
+            self.debts.forgo(&debt).await;
             let (network, source) = (net.id, Box::new(refused));
             return Err(Error::NetworkInUse {
                 network,

@@ -38,16 +38,17 @@ impl Kuryr {
             returning.push(port);
             self.debts.owe(removal).await;
         }
-        self.debts
-            .owe(Debt::DrainPool {
-                name: name.clone(),
-                network,
-            })
-            .await;
+        self.debts.owe(self.draining(of, network)).await;
         let used: HashSet<String> = returning.iter().map(PortId::to_string).collect();
         let is_pools =
             |plugged: &Attachment| plugged.owner == name || used.contains(&plugged.interface_id);
         self.unplug_owned(by, is_pools).await;
+    }
+
+    /// The debt that the warm ports of a network are to go, on this Neutron network if that is known.
+    pub(crate) fn draining(&self, of: &NetworkId, network: Option<NeutronNetworkId>) -> Debt {
+        let name = names::pool_port(&self.settings.host, of);
+        Debt::DrainPool { name, network }
     }
 
     /// Gives up what pools have on a Neutron network, or what they have of this address, and waits

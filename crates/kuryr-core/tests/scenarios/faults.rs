@@ -1,6 +1,8 @@
 //! Exchange k with Neutron fails, for every k and in every way: what Docker then asks for works,
 //! and when all is removed nothing is left.
 
+mod journal;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,6 +12,7 @@ use kuryr_core::{Caller, ExposedPort, IpVersion};
 use kuryr_testkit::faulty::Fate;
 use kuryr_testkit::notebook::Trouble;
 
+use crate::paper::Ink;
 use crate::world::{Made, Plan, Want, World, dual_stack, subnet};
 
 /// More exchanges than any of the stories below has.
@@ -154,7 +157,7 @@ async fn a_program_killed_while_it_makes_or_removes_a_network_leaves_nothing() {
                 let kill = move |number, _: &_| if number == k { fate } else { Fate::Pass };
                 let was_killed = if verb == "make" {
                     world.wire.plan(kill);
-                    world.kill_creating(&plan, MOMENT).await
+                    world.kill_creating(&plan, MOMENT, false).await
                 } else {
                     let made = world.create_network(&plan).await.unwrap();
                     world.wire.plan(kill);
@@ -165,6 +168,34 @@ async fn a_program_killed_while_it_makes_or_removes_a_network_leaves_nothing() {
                 if !was_killed {
                     break;
                 }
+            }
+        }
+    }
+}
+
+/// A container's port is still on its way out.
+#[tokio::test(start_paused = true)]
+async fn a_program_killed_while_it_leaves_a_network_of_somebody_elses_leaves_it_as_it_was() {
+    const FOR_EVER: Duration = Duration::from_secs(86_400);
+    for fate in [Fate::Take(FOR_EVER), Fate::KeepReply] {
+        for k in 0..FAR {
+            let (mut world, made) = crate::ports::adopted(&["10.50.0.0/24"]).await;
+            let container = world.run(&made).await.unwrap();
+            assert!(world.kuryr.settled(crate::world::soon()).await);
+            let kill = move |number, _: &_| if number == k { fate } else { Fate::Pass };
+            world.wire.plan(kill);
+            world.stop(&made, &container).await;
+            let was_killed = world.kill_deleting(&made, Duration::from_secs(2)).await;
+            let when = format!("killed at exchange {k}, {fate:?}");
+            world.two_minutes_pass().await;
+            assert!(world.kuryr.settled(crate::world::soon()).await);
+            assert_eq!(world.all::<neutron_api::Port>().await, [], "{when}");
+            assert_eq!(world.all::<neutron_api::Network>().await.len(), 1);
+            crate::ports::forget_theirs(&world).await;
+            world.assert_nothing_left(&when).await;
+            if !was_killed {
+                assert!(k > 2, "{k} exchanges");
+                break;
             }
         }
     }
@@ -262,6 +293,8 @@ enum Point {
     Plugging(Trouble),
     /// At the exchange of this number: before it, or after.
     Exchange(usize, Fate),
+    /// Likewise at the note of this number that is written or erased.
+    Note(usize, Ink),
 }
 
 fn points() -> impl Iterator<Item = Point> {
@@ -299,7 +332,9 @@ async fn kill(world: &mut World, made: &Made, verb: Verb, point: Point, want: &W
                 }
             });
         }
+        Point::Note(k, ink) => world.die_at_note(k, ink),
     }
+    let paper = world.paper.clone();
     match running {
         None => {
             let forgets = verb == Verb::StartForgotten;
@@ -307,7 +342,7 @@ async fn kill(world: &mut World, made: &Made, verb: Verb, point: Point, want: &W
         }
         Some(container) => world.kill_stopping(made, &container, MOMENT).await,
     }
-    reached.load(Relaxed)
+    reached.load(Relaxed) || paper.is_dead()
 }
 
 /// As a Docker that is killed: it never learns of what was made, and can't ask to remove it.

@@ -16,6 +16,7 @@ mod guest;
 mod histories;
 mod network;
 mod orphans;
+mod paper;
 mod parts;
 mod port_options;
 mod port_pool;

@@ -324,3 +324,28 @@ async fn a_security_group_of_exposed_ports_goes_where_its_port_is_gone() {
     );
     assert_eq!(world.released().await, 0);
 }
+
+/// dockerd strikes an endpoint out before it asks to delete it.
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_a_killed_runtime_has_left_and_not_deleted_goes_within_two_minutes() {
+    for warm in [false, true] {
+        let world = if warm { World::warm() } else { World::new() };
+        let made = world.create_network(&dual_stack()).await.unwrap();
+        let container = world.runs(&made).await;
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        world
+            .kuryr
+            .leave(&made.id, &container.id, soon())
+            .await
+            .unwrap();
+        for vif in world.host.plugged() {
+            world.host.take(&vif.attachment.host, false);
+        }
+        world.two_minutes_pass().await;
+        let filter = neutron_client::Filter::new().with("device_id", &container.id);
+        let left = world.neutron.list::<Port>(&filter).await.unwrap();
+        assert_eq!(left, [], "warm {warm}");
+        world.delete_network(&made).await;
+        world.assert_nothing_left("left and not deleted").await;
+    }
+}

@@ -1,10 +1,13 @@
 //! Ports that were there before: used, and left as they were.
 
+use std::time::Duration;
+
 use kuryr_core::{AddressRequest, MacAddress, NewEndpoint};
 use kuryr_testkit::faulty::Fate;
 use neutron_api::{IpVersion, Network, NewNetwork, NewPort, NewSubnet, Port, WantedIp};
 use neutron_client::Filter;
 use neutron_embedded::{EmbeddedSettings, Hosts};
+use tokio::time::sleep;
 
 use crate::world::{Made, Plan, World, random_id, soon};
 
@@ -137,7 +140,7 @@ async fn a_crash_in_between_leaves_a_port_as_it_was() {
                 let container = world.run_with(&made, Some(ADDRESS), None).await.unwrap();
                 world.stop(&made, &container).await;
             }
-            _ => tokio::time::sleep(std::time::Duration::from_secs(61)).await,
+            _ => sleep(Duration::from_secs(61)).await,
         }
         assert!(world.kuryr.settled(soon()).await);
         assert_eq!(world.whole(port.id).await, before, "{created} {then}");
@@ -152,7 +155,7 @@ async fn a_container_on_an_adopted_port_outlives_the_program() {
     let container = world.run_with(&made, Some(ADDRESS), None).await.unwrap();
     let during = world.whole(port.id).await;
     world.restart();
-    tokio::time::sleep(std::time::Duration::from_secs(61)).await;
+    sleep(Duration::from_secs(61)).await;
     assert_eq!(world.whole(port.id).await, during);
     let joined = world.kuryr.join(&made.id, &container.id, &[], soon()).await;
     assert_eq!(joined.unwrap().gateways.len(), 1);
@@ -176,6 +179,58 @@ async fn an_endpoint_is_made_of_a_port_that_was_adopted_before_a_restart() {
         assert_eq!(interface.mac, Some(port.mac_address));
     }
     assert_eq!(now(&world, &port).await.device_id, new.id.as_str());
+}
+
+/// The program is killed between the address and the endpoint. Another asks for the address, or the first
+/// one again: its answer may have been lost.
+#[tokio::test(start_paused = true)]
+async fn an_adopted_port_that_was_promised_before_a_restart_is_nobody_elses_after() {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum First {
+        MakesItsEndpoint,
+        Releases,
+        IsGone,
+    }
+    for (first, at, asked_at, is_had) in [
+        (First::MakesItsEndpoint, 0, 1, false),
+        (First::MakesItsEndpoint, 30, 1, false),
+        (First::MakesItsEndpoint, 30, 26, false),
+        (First::Releases, 3, 5, true),
+        (First::Releases, 30, 26, true),
+        (First::IsGone, 0, 1, false),
+        (First::IsGone, 0, 26, true),
+    ] {
+        let (mut world, made) = adopted(&["10.50.0.0/24"]).await;
+        let port = port(&world, &made, |_| {}).await;
+        let promised = reserved(&world, &made).await;
+        world.restart();
+        let acting = async {
+            sleep(Duration::from_secs(at)).await;
+            match first {
+                First::MakesItsEndpoint => {
+                    let made = world.kuryr.create_endpoint(promised.clone(), soon()).await;
+                    assert_eq!(made.unwrap().mac, Some(port.mac_address));
+                }
+                First::Releases => {
+                    let (pool, address) = (&made.pools[0].id, ADDRESS.parse().unwrap());
+                    let released = world.kuryr.release_address(pool, address, soon());
+                    released.await.unwrap();
+                }
+                First::IsGone => {}
+            }
+        };
+        let asking = async {
+            sleep(Duration::from_secs(asked_at)).await;
+            world.run_with(&made, Some(ADDRESS), None).await
+        };
+        let (other, ()) = tokio::join!(asking, acting);
+        let when = format!("{first:?} at {at}, asked at {asked_at}");
+        assert_eq!(other.is_ok(), is_had, "{when}: {other:?}");
+        if first == First::MakesItsEndpoint {
+            let now = now(&world, &port).await;
+            assert_eq!(now.device_id, promised.id.as_str(), "{when}");
+        }
+    }
 }
 
 /// Docker says the MAC address at first where it chooses them, and else too late.
@@ -278,7 +333,7 @@ async fn a_port_is_what_it_was_also_after_its_network_was_pruned() {
     });
     world.stop(&made, &container).await;
     world.delete_network(&made).await;
-    let in_a_while = tokio::time::Instant::now() + std::time::Duration::from_secs(600);
+    let in_a_while = tokio::time::Instant::now() + Duration::from_secs(600);
     assert!(world.kuryr.settled(in_a_while).await);
     assert_eq!(world.whole(port.id).await, before);
     forget_theirs(&world).await;

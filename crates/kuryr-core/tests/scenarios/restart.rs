@@ -203,3 +203,71 @@ async fn an_unplugged_container_that_goes_while_neutron_is_away_leaves_nothing()
     world.delete_network(&made).await;
     world.assert_nothing_left("after Neutron's absence").await;
 }
+
+/// Neutron is slow to let the port go that had it.
+#[tokio::test(start_paused = true)]
+async fn a_container_that_comes_back_right_after_a_restart_has_its_mac_address_again() {
+    for warm in [false, true] {
+        let mut world = if warm { World::warm() } else { World::new() };
+        let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+        let mac = "02:00:00:00:00:01".parse().unwrap();
+        let container = world.run_with(&made, None, Some(mac)).await.unwrap();
+        let slow = |_: usize, request: &http::Request<_>| match request.method().as_str() {
+            "DELETE" => Fate::Take(std::time::Duration::from_secs(5)),
+            _ => Fate::Pass,
+        };
+        world.wire.plan(slow);
+        world.stop(&made, &container).await;
+        world.kill();
+        world.wire.plan(slow);
+        let again = world.run_with(&made, None, Some(mac)).await.unwrap();
+        assert_eq!(again.interface.mac, Some(mac), "warm {warm}");
+        world.stop(&made, &again).await;
+        world.delete_network(&made).await;
+        world.assert_nothing_left("after a restart").await;
+    }
+}
+
+/// Each kind of note, about objects that Neutron has no more: what it says is done with nothing left, or it
+/// goes with its network. One that was not understood would stay.
+#[tokio::test(start_paused = true)]
+async fn state_that_an_earlier_version_has_written_is_read() {
+    for version in ["0", "1"] {
+        let mut world = World::new();
+        let states = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/state");
+        world.restart_on(&states.join(version));
+        assert!(world.notes().len() > 18, "{:?}", world.notes());
+        world.two_minutes_pass().await;
+        let in_a_while = tokio::time::Instant::now() + std::time::Duration::from_secs(600);
+        assert!(world.kuryr.settled(in_a_while).await, "{:?}", world.notes());
+        let mut left = world.notes();
+        left.sort_unstable();
+        let network: kuryr_core::NetworkId = format!("{:064x}", 48).parse().unwrap();
+        let kept = [
+            format!("adoption-{network}.json"),
+            format!("defaults-{network}.json"),
+        ];
+        assert_eq!(left, kept, "version {version}");
+        world.kuryr.delete_network(&network, soon()).await.unwrap();
+        world.assert_nothing_left(version).await;
+    }
+}
+
+/// Its creation was repeated, and what the lost reply may have made is still looked for.
+#[tokio::test(start_paused = true)]
+async fn a_network_whose_making_was_repeated_outlives_the_program() {
+    for number in 0..6 {
+        let mut world = World::new();
+        world.wire.plan(move |k, _| match k == number {
+            true => Fate::Answer(500),
+            false => Fate::Pass,
+        });
+        let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+        world.kill();
+        world.two_minutes_pass().await;
+        let container = world.run(&made).await.unwrap();
+        world.stop(&made, &container).await;
+        world.delete_network(&made).await;
+        world.assert_nothing_left("after a restart").await;
+    }
+}

@@ -13,8 +13,8 @@ use kuryr_core::{
     Journal, Kuryr, MacAddress, NetworkId, NewEndpoint, NewNetwork, Pool, PoolRequest,
     PortPoolSettings, Range, Settings,
 };
-use kuryr_testkit::faulty::Faulty;
-use kuryr_testkit::notebook::Notebook;
+use kuryr_testkit::faulty::{Fate, Faulty};
+use kuryr_testkit::notebook::{Notebook, Trouble};
 use kuryr_vif::Plug as _;
 use neutron_api::{Network, Port, PortId, Resource, SecurityGroup, Subnet, SubnetPool};
 use neutron_client::{Failure, Filter, Neutron};
@@ -23,6 +23,8 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
+
+use crate::paper::{Ink, Paper};
 
 type Transport = BoxCloneSyncService<Request<Bytes>, Response<Bytes>, Failure>;
 
@@ -39,6 +41,8 @@ pub(crate) struct World {
     /// Likewise, as it is.
     transport: Transport,
     journal: TempDir,
+    /// What the program writes into it.
+    pub(crate) paper: Paper,
 }
 
 /// A network as the user wants it.
@@ -115,7 +119,8 @@ impl World {
         let wire = Faulty::new(transport.clone());
         let (host, journal) = (Arc::new(Notebook::default()), folder());
         let pool = PortPoolSettings::default();
-        let kuryr = start(&wire, &host, &journal, pool);
+        let paper = Paper::new(journal.path());
+        let kuryr = start(&wire, &host, &paper, pool);
         Self {
             kuryr,
             caller: Caller::default(),
@@ -125,6 +130,7 @@ impl World {
             neutron: Neutron::new(transport.clone()),
             transport,
             journal,
+            paper,
         }
     }
 
@@ -148,7 +154,8 @@ impl World {
             ..settings()
         };
         let neutron = Neutron::new(wire.clone());
-        let notes = Journal::open(journal.path()).unwrap();
+        let paper = Paper::new(journal.path());
+        let notes = Journal::of(paper.clone());
         Self {
             kuryr: Kuryr::new(neutron, host.clone(), None, notes, settings),
             caller: Caller::default(),
@@ -158,6 +165,7 @@ impl World {
             neutron: self.neutron.clone(),
             transport: self.transport.clone(),
             journal,
+            paper,
         }
     }
 
@@ -173,14 +181,14 @@ impl World {
 
     /// The program is killed and starts again.
     pub(crate) fn restart(&mut self) {
-        self.kuryr = start(&self.wire, &self.host, &self.journal, self.pool);
+        self.paper = Paper::new(self.journal.path());
+        self.kuryr = start(&self.wire, &self.host, &self.paper, self.pool);
     }
 
     /// The same, and nothing that the killed one has begun gets any further: Neutron, host and
     /// journal are from now on others, as it has left them.
     pub(crate) fn kill(&mut self) {
-        self.wire
-            .plan(|_, _| kuryr_testkit::faulty::Fate::LoseRequest);
+        self.wire.plan(|_, _| Fate::LoseRequest);
         self.wire = Faulty::new(self.transport.clone());
         self.host = Arc::new(self.host.copy());
         let journal = folder();
@@ -192,13 +200,45 @@ impl World {
         self.restart();
     }
 
+    /// The program dies before or after it writes or erases the note of this number, and has no effect on
+    /// anything from then on; [`World::kill`] starts it again.
+    pub(crate) fn die_at_note(&self, number: usize, ink: Ink) {
+        const FOR_EVER: Duration = Duration::from_secs(86_400);
+        let (wire, host) = (self.wire.clone(), Arc::clone(&self.host));
+        let decide = move |note| if note == number { ink } else { Ink::Holds };
+        self.paper.plan(decide, move || {
+            wire.plan(|_, _| Fate::Take(FOR_EVER));
+            host.meet(Some(Trouble::StuckBefore));
+        });
+    }
+
+    /// What Docker hears of a call: nothing where the program has died meanwhile.
+    async fn heard<T>(&self, call: impl Future<Output = T>) -> T {
+        let answer = call.await;
+        if self.paper.is_dead() {
+            std::future::pending::<()>().await;
+        }
+        answer
+    }
+
     /// The names of what is noted in the journal.
     pub(crate) fn notes(&self) -> Vec<String> {
         let notes = std::fs::read_dir(self.journal.path()).unwrap();
         let name = |note: std::io::Result<std::fs::DirEntry>| note.unwrap().file_name();
         notes
             .map(|note| name(note).into_string().unwrap())
+            .filter(|name| name != "version")
             .collect()
+    }
+
+    /// The program is started on the state that another one has left.
+    pub(crate) fn restart_on(&mut self, state: &std::path::Path) {
+        std::fs::remove_file(self.journal.path().join("version")).unwrap();
+        for note in std::fs::read_dir(state).unwrap() {
+            let note = note.unwrap();
+            std::fs::copy(note.path(), self.journal.path().join(note.file_name())).unwrap();
+        }
+        self.restart();
     }
 
     /// What the journal says of adopted ports is lost.
@@ -223,7 +263,8 @@ impl World {
     pub(crate) fn restart_with(&mut self, change: impl FnOnce(&mut Settings)) {
         let mut settings = settings();
         change(&mut settings);
-        let journal = Journal::open(self.journal.path()).unwrap();
+        self.paper = Paper::new(self.journal.path());
+        let journal = Journal::of(self.paper.clone());
         let neutron = Neutron::new(self.wire.clone());
         self.kuryr = Kuryr::new(
             neutron,
@@ -261,9 +302,15 @@ impl World {
         outcome.map(|()| made)
     }
 
-    /// The program is killed in the middle of `docker network create`, which fails; false if it was
-    /// not in time, and the network is removed.
-    pub(crate) async fn kill_creating(&mut self, plan: &Plan, moment: Duration) -> bool {
+    /// The program is killed in the middle of `docker network create`, which fails, or is repeated where
+    /// Docker `repeats` its last call: then the network is removed. False if it was not in time, and the
+    /// network is removed.
+    pub(crate) async fn kill_creating(
+        &mut self,
+        plan: &Plan,
+        moment: Duration,
+        repeats: bool,
+    ) -> bool {
         let mut made = Made::nothing();
         let create = self.try_create_network(plan, Duration::ZERO, &mut made);
         let killed = tokio::time::timeout(moment, create).await;
@@ -275,7 +322,12 @@ impl World {
                 false
             }
             Err(_) => {
-                self.give_back(&made).await;
+                let has_all = made.gateways.len() == plan.subnets.len() + plan.defaults.len();
+                if repeats && has_all && self.create(plan, &made).await.is_ok() {
+                    self.delete_network(&made).await;
+                } else {
+                    self.give_back(&made).await;
+                }
                 true
             }
         }
@@ -351,13 +403,11 @@ impl World {
                 part,
                 options: texts(&plan.ipam_options),
             };
-            let pool = self.kuryr.request_pool(ask, soon()).await?;
+            let pool = self.heard(self.kuryr.request_pool(ask, soon())).await?;
             made.pools.push(pool.clone());
             let gateway = plan.gateway.map(|gateway| gateway.parse().unwrap());
-            let gateway = self
-                .kuryr
-                .reserve_gateway(&pool.id, gateway, soon())
-                .await?;
+            let gateway = self.kuryr.reserve_gateway(&pool.id, gateway, soon());
+            let gateway = self.heard(gateway).await?;
             made.gateways.push(match gateway {
                 Gateway::At(address) => Some(address),
                 Gateway::None(_) => None,
@@ -368,34 +418,40 @@ impl World {
                     address: Some(address),
                     mac: None,
                 };
-                self.kuryr.reserve_address(&pool.id, ask, soon()).await?;
+                let given = self.kuryr.reserve_address(&pool.id, ask, soon());
+                self.heard(given).await?;
                 made.aux.push(address);
             }
         }
         tokio::time::sleep(rest).await;
-        self.kuryr
-            .create_network_for(&self.caller, new_network(made, plan), soon())
-            .await
+        self.create(plan, made).await
+    }
+
+    async fn create(&self, plan: &Plan, made: &Made) -> Result<(), Error> {
+        let new = new_network(made, plan);
+        let create = self.kuryr.create_network_for(&self.caller, new, soon());
+        self.heard(create).await
     }
 
     /// `docker network rm`.
     pub(crate) async fn delete_network(&self, made: &Made) {
         self.give_back(made).await;
-        let _ = self.kuryr.delete_network(&made.id, soon()).await;
+        let delete = self.kuryr.delete_network(&made.id, soon());
+        let _ = self.heard(delete).await;
     }
 
     async fn give_back(&self, made: &Made) {
         for (i, pool) in made.pools.iter().enumerate() {
             for aux in &made.aux {
-                let _ = self.kuryr.release_address(&pool.id, *aux, soon()).await;
+                let release = self.kuryr.release_address(&pool.id, *aux, soon());
+                let _ = self.heard(release).await;
             }
             if let Some(Some(gateway)) = made.gateways.get(i) {
-                let _ = self
-                    .kuryr
-                    .release_address(&pool.id, gateway.addr(), soon())
-                    .await;
+                let address = gateway.addr();
+                let release = self.kuryr.release_address(&pool.id, address, soon());
+                let _ = self.heard(release).await;
             }
-            let _ = self.kuryr.release_pool(&pool.id, soon()).await;
+            let _ = self.heard(self.kuryr.release_pool(&pool.id, soon())).await;
         }
     }
 
@@ -442,7 +498,8 @@ impl World {
         for (i, pool) in made.pools.iter().enumerate() {
             let address = want.ip.filter(|_| i == 0).map(|ip| ip.parse().unwrap());
             let ask = AddressRequest { address, mac: None };
-            addresses.push(self.kuryr.reserve_address(&pool.id, ask, soon()).await?);
+            let given = self.kuryr.reserve_address(&pool.id, ask, soon());
+            addresses.push(self.heard(given).await?);
         }
         let new = NewEndpoint {
             network: made.id.clone(),
@@ -452,8 +509,9 @@ impl World {
             options: texts(&want.options),
         };
         let endpoint = self.kuryr.create_endpoint_for(&self.caller, new, soon());
-        let interface = endpoint.await?;
-        self.kuryr.join(&made.id, id, &want.exposed, soon()).await?;
+        let interface = self.heard(endpoint).await?;
+        let join = self.kuryr.join(&made.id, id, &want.exposed, soon());
+        self.heard(join).await?;
         Ok(interface)
     }
 
@@ -485,13 +543,13 @@ impl World {
     }
 
     async fn stop_endpoint(&self, made: &Made, id: &EndpointId, addresses: &[IpNet]) {
-        let _ = self.kuryr.leave(&made.id, id, soon()).await;
-        let _ = self.kuryr.delete_endpoint(&made.id, id, soon()).await;
+        let _ = self.heard(self.kuryr.leave(&made.id, id, soon())).await;
+        let delete = self.kuryr.delete_endpoint(&made.id, id, soon());
+        let _ = self.heard(delete).await;
         for (address, pool) in addresses.iter().zip(&made.pools) {
-            let _ = self
-                .kuryr
-                .release_address(&pool.id, address.addr(), soon())
-                .await;
+            let address = address.addr();
+            let release = self.kuryr.release_address(&pool.id, address, soon());
+            let _ = self.heard(release).await;
         }
     }
 
@@ -586,8 +644,8 @@ impl World {
             "{when}: {:?}",
             self.host.plugged()
         );
-        let notes = std::fs::read_dir(self.journal.path()).unwrap().count();
-        assert_eq!(notes, 0, "{when}: notes in the journal");
+        let notes = self.notes();
+        assert!(notes.is_empty(), "{when}: notes in the journal: {notes:?}");
     }
 }
 
@@ -636,14 +694,14 @@ pub(crate) fn soon() -> Instant {
 fn start(
     wire: &Faulty<Transport>,
     host: &Arc<Notebook>,
-    journal: &TempDir,
+    paper: &Paper,
     port_pool: PortPoolSettings,
 ) -> Kuryr {
     let settings = Settings {
         port_pool,
         ..settings()
     };
-    let journal = Journal::open(journal.path()).unwrap();
+    let journal = Journal::of(paper.clone());
     Kuryr::new(
         Neutron::new(wire.clone()),
         host.clone(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::subject::{Place, ask, assert_activated};
+use crate::subject::{Place, ask, assert_activated, run};
 
 #[test]
 fn sigterm_ends_it_with_success_and_removes_its_sockets() {
@@ -106,4 +106,36 @@ fn an_unknown_method_is_answered_404_and_a_wrong_verb_405() {
     };
     assert_eq!(asked("POST", "/NetworkDriver.NoSuchThing"), 404);
     assert_eq!(asked("GET", "/Plugin.Activate"), 405);
+}
+
+#[test]
+fn a_journal_of_a_newer_version_is_refused_with_what_to_do_and_left_alone() {
+    let place = Place::new();
+    let mut daemon = place.start("kuryr", "");
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let journal = place.path("kuryr.state/kuryr");
+    std::fs::write(journal.join("version"), "1000\n").unwrap();
+    std::fs::write(journal.join("debt-port-1.json"), "what only that one knows").unwrap();
+    let content = || {
+        let files = std::fs::read_dir(&journal).unwrap();
+        let mut files: Vec<_> = files
+            .map(|file| file.unwrap())
+            .map(|file| (file.file_name(), std::fs::read(file.path()).unwrap()))
+            .collect();
+        files.sort_unstable();
+        files
+    };
+    let before = content();
+    let (code, said) = run(place.command("kuryr", "use_stderr = yes\n"));
+    assert_eq!(code, Some(1), "{said}");
+    let expected = format!(
+        "{} was written by a newer Kuryr (version 1000, this one knows up to 1): start that one",
+        journal.display()
+    );
+    assert!(said.contains(&expected), "{said}");
+    assert_eq!(content(), before);
+    assert!(
+        !place.path("kuryr.sock").exists(),
+        "Docker would be answered"
+    );
 }

@@ -1,12 +1,15 @@
 //! How adopted ports were before, and what they have been changed to.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use neutron_api::{NetworkId as NeutronNetworkId, Port, PortChange, PortId};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use crate::ask::EndpointId;
 use crate::error::{Error, PortError};
@@ -87,18 +90,34 @@ impl PortAdoption {
 /// All ports that this host's endpoints have adopted.
 pub(crate) struct PortAdoptions {
     all: Mutex<HashMap<PortId, PortAdoption>>,
+    /// Those of an earlier run that no endpoint was made of since: the runtime may be about to.
+    promised: Mutex<HashSet<PortId>>,
+    /// One of them is promised no more.
+    changed: Notify,
+    since: Instant,
     journal: Journal,
 }
+
+/// From a restart to the endpoint of an address that was asked for before it, at most: other addresses of
+/// the endpoint may be asked for meanwhile, and each may take long.
+const PROMISE: Duration = Duration::from_secs(45);
+/// From a restart to the end of an endpoint's making that it has cut short: the runtime's pauses between
+/// attempts grow to 8 seconds, and no longer.
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// What is to be done after the wait for a promise takes no longer.
+const AFTERWARDS: Duration = Duration::from_secs(5);
 
 impl PortAdoptions {
     pub(crate) fn new(journal: Journal) -> Self {
         let noted = journal.read::<PortAdoption>(PREFIX).into_iter();
+        let all: HashMap<_, _> = noted
+            .map(|(_, adoption)| (adoption.port, adoption))
+            .collect();
         Self {
-            all: Mutex::new(
-                noted
-                    .map(|(_, adoption)| (adoption.port, adoption))
-                    .collect(),
-            ),
+            promised: Mutex::new(all.keys().copied().collect()),
+            all: Mutex::new(all),
+            changed: Notify::new(),
+            since: Instant::now(),
             journal,
         }
     }
@@ -161,7 +180,31 @@ impl PortAdoptions {
         };
         self.note(adoption.clone()).await?;
         self.all().insert(port, adoption);
+        self.keep_promise(port);
         Ok(())
+    }
+
+    /// Waits until a port that an earlier run has adopted is an endpoint's or nobody's; false if that may
+    /// take longer than until `by`.
+    pub(super) async fn decided(&self, port: PortId, by: Instant) -> bool {
+        let is_begun = self.get(port).is_some_and(|it| it.endpoint.is_some());
+        let ends = self.since + if is_begun { ATTEMPT } else { PROMISE };
+        loop {
+            let changed = self.changed.notified();
+            if !self.promised().contains(&port) || ends <= Instant::now() {
+                return true;
+            }
+            if by < ends + AFTERWARDS {
+                return false;
+            }
+            let _ = timeout_at(ends, changed).await;
+        }
+    }
+
+    fn keep_promise(&self, port: PortId) {
+        if self.promised().remove(&port) {
+            self.changed.notify_waiters();
+        }
     }
 
     async fn note(&self, adoption: PortAdoption) -> Result<(), Error> {
@@ -183,6 +226,7 @@ impl PortAdoptions {
             tracing::error!(error, "an old note is left");
         }
         self.all().remove(&port);
+        self.keep_promise(port);
     }
 
     pub(super) fn ports(&self) -> Vec<PortId> {
@@ -191,6 +235,10 @@ impl PortAdoptions {
 
     fn all(&self) -> MutexGuard<'_, HashMap<PortId, PortAdoption>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn promised(&self) -> MutexGuard<'_, HashSet<PortId>> {
+        self.promised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

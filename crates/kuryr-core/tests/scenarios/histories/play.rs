@@ -264,10 +264,18 @@ impl Play {
         let (mut one, mut other) = (self.containers[i].clone(), self.containers[k].clone());
         self.place(&mut one, go);
         self.place(&mut other, also);
-        self.note_limbo(i, &one, trouble);
-        self.note_limbo(k, &other, trouble);
-        let must = self.must_of_container(i, Some(&other), trouble);
-        let must_too = self.must_of_container(k, Some(&one), trouble);
+        // Nobody can tell whose request for any address of the second family is whose, and a port that
+        // was there before keeps its own.
+        let may_cross = one.wish.network == other.wish.network
+            && self.kinds[one.wish.network] == Kind::TheirsOfBothFamilies
+            && [&one, &other]
+                .map(|it| it.wish.ip)
+                .contains(&Ip::OfTheirPort);
+        let unsure = if may_cross { Trouble::Refusal } else { trouble };
+        self.note_limbo(i, &one, unsure);
+        self.note_limbo(k, &other, unsure);
+        let must = self.must_of_container(i, Some(&other), unsure);
+        let must_too = self.must_of_container(k, Some(&one), unsure);
         self.begin(trouble);
         let (who, whose) = (format!("container {i}"), format!("container {k}"));
         let (walk, walk_too) = tokio::join!(
@@ -278,7 +286,7 @@ impl Play {
         self.end(Walk::Done, &mut one, trouble);
         (self.containers[i], self.containers[k]) = (one, other);
         for which in [i, k] {
-            self.note_limbo(which, &self.containers[which].clone(), trouble);
+            self.note_limbo(which, &self.containers[which].clone(), unsure);
         }
         Ok(())
     }
