@@ -51,7 +51,7 @@ impl Kuryr {
         by: Instant,
     ) -> Result<Interface, Error> {
         self.lull.ends();
-        let _turn = self.endpoint_turns.turn(&new.id, by).await?;
+        let turn = self.endpoint_turns.turn(&new.id, by).await?;
         if new.addresses.is_empty() {
             return Err(Error::NoAddressGiven(new.id));
         }
@@ -75,7 +75,7 @@ impl Kuryr {
                         "nobody waits for endpoint {} any more: removed again",
                         new.id
                     );
-                    self.delete_endpoint_in_turn(&new.network, &new.id, by)
+                    self.delete_endpoint_in_turn(turn, &new.network, &new.id, by)
                         .await?;
                 }
             }

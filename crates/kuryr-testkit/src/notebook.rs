@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use kuryr_vif::{
@@ -27,6 +28,8 @@ pub enum Trouble {
     StuckAfter,
     /// It is refused.
     Refusal,
+    /// It takes so long.
+    Delay(Duration),
 }
 
 impl Notebook {
@@ -49,9 +52,11 @@ impl Notebook {
                 });
             }
             Some(Trouble::StuckBefore) => std::future::pending().await,
-            Some(Trouble::StuckAfter) | None => act(&mut self.notes()),
+            Some(Trouble::Delay(time)) => tokio::time::sleep(time).await,
+            Some(Trouble::StuckAfter) | None => {}
         }
-        if trouble.is_some() {
+        act(&mut self.notes());
+        if trouble == Some(Trouble::StuckAfter) {
             std::future::pending::<()>().await;
         }
         Ok(())

@@ -1,10 +1,13 @@
-//! Endpoints that go: the interface at once, the port in the background.
+//! Endpoints that go: interface and port in the background.
 
+use std::future::poll_fn;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 
 use kuryr_vif::Attachment as Plugged;
 use neutron_api::{Port, PortId};
 use neutron_client::Filter;
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use super::Endpoint;
@@ -17,11 +20,11 @@ use crate::kuryr::Kuryr;
 impl Kuryr {
     /// Takes an endpoint's interface off this host, and its port out of Neutron if we made it.
     ///
-    /// The port goes in the background, also if Neutron can't be reached now. What is gone is a
+    /// Both go in the background, the port also if Neutron can't be reached now. What is gone is a
     /// success.
     ///
     /// # Errors
-    /// The host's refusal.
+    /// The host's refusal, as far as it comes at once.
     pub async fn delete_endpoint(
         &self,
         network: &NetworkId,
@@ -29,13 +32,14 @@ impl Kuryr {
         by: Instant,
     ) -> Result<(), Error> {
         self.lull.ends();
-        let _turn = self.endpoint_turns.turn(id, by).await?;
-        self.delete_endpoint_in_turn(network, id, by).await
+        let turn = self.endpoint_turns.turn(id, by).await?;
+        self.delete_endpoint_in_turn(turn, network, id, by).await
     }
 
-    /// The same by whoever has the endpoint's turn.
+    /// The same by whoever has the endpoint's turn, which ends with the interface.
     pub(super) async fn delete_endpoint_in_turn(
         &self,
+        turn: OwnedMutexGuard<()>,
         network: &NetworkId,
         id: &EndpointId,
         by: Instant,
@@ -50,7 +54,7 @@ impl Kuryr {
             }
             // Noted first: whatever happens to the interface, the port must not stay.
             self.part_with(&endpoint, id).await;
-            return self.unplug(&endpoint.plugged, by).await;
+            return self.begin_to_unplug(&endpoint.plugged, turn, by).await;
         }
         let found = self.host.attachments(id.as_str()).await;
         let found = found.map_err(plugging(format!("look for the interface of endpoint {id}")));
@@ -118,6 +122,30 @@ impl Kuryr {
     async fn owe_ports_of(&self, id: &EndpointId) {
         let endpoint = id.clone();
         self.debts.owe(Debt::DeletePortsOf { endpoint }).await;
+    }
+
+    /// Unplugs without waiting for the end of it, for which the kernel takes tens of milliseconds.
+    ///
+    /// The first step is taken here: with it the interface has its turn, and who plugs it next waits.
+    async fn begin_to_unplug(
+        &self,
+        plugged: &Plugged,
+        turn: OwnedMutexGuard<()>,
+        by: Instant,
+    ) -> Result<(), Error> {
+        let (kuryr, plugged) = (self.clone(), plugged.clone());
+        let mut unplug = Box::pin(async move { kuryr.unplug(&plugged, by).await });
+        let begun = poll_fn(|context| Poll::Ready(unplug.as_mut().poll(context))).await;
+        if let Poll::Ready(outcome) = begun {
+            return outcome;
+        }
+        self.background.spawn(async move {
+            if let Err(error) = unplug.await {
+                tracing::error!(error = &error as &dyn std::error::Error, "not done yet");
+            }
+            drop(turn);
+        });
+        Ok(())
     }
 
     async fn unplug(&self, plugged: &Plugged, by: Instant) -> Result<(), Error> {

@@ -1,9 +1,11 @@
 //! Endpoints are ports, and interfaces on this host.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kuryr_core::{AddressRequest, NewEndpoint};
 use kuryr_testkit::faulty::Fate;
+use kuryr_testkit::notebook::Trouble;
 use neutron_api::{Port, Subnet};
 use neutron_embedded::{EmbeddedSettings, Hosts};
 
@@ -227,7 +229,7 @@ async fn one_failed_start_leaves_the_addresses_of_another_whose_requests_crossed
             .kuryr
             .reserve_address(&made.pools[pool].id, any, soon());
         addresses.push(reserved.await.unwrap());
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     for (pool, failed) in [(0, addresses[0]), (1, addresses[2])] {
         let (pool, address) = (&made.pools[pool].id, failed.addr());
@@ -348,9 +350,9 @@ async fn a_subnet_that_was_changed_in_neutron_is_seen() {
         ..Default::default()
     };
     world.neutron.update(subnet.id, &change).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_secs(61)).await;
+    tokio::time::sleep(Duration::from_secs(61)).await;
     let container = world.run(&made).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let joined = world
         .kuryr
         .join(&made.id, &container.id, &[], soon())
@@ -365,7 +367,7 @@ async fn where_no_time_is_given_for_plugging_it_is_waited_for_all_the_same() {
     let mut world = World::new();
     world.restart_with(|settings| {
         settings.plugging_is_fatal = true;
-        settings.plugging_timeout = std::time::Duration::ZERO;
+        settings.plugging_timeout = Duration::ZERO;
     });
     let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
     // No agent here ever says that it has wired the port.
@@ -376,4 +378,25 @@ async fn where_no_time_is_given_for_plugging_it_is_waited_for_all_the_same() {
     assert!(waited.as_secs() > 10, "{waited:?}");
     world.delete_network(&made).await;
     world.assert_nothing_left("after a failed start").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_the_interface_of_a_container_that_ends_but_its_next_owner() {
+    let world = World::new();
+    let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+    let container = world.run(&made).await.unwrap();
+    world
+        .host
+        .meet(Some(Trouble::Delay(Duration::from_secs(10))));
+    let begun = tokio::time::Instant::now();
+    world.stop(&made, &container).await;
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert_eq!(world.host.plugged().len(), 1);
+    let again = world.kuryr.delete_endpoint(&made.id, &container.id, soon());
+    again.await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(10));
+    assert_eq!(world.host.plugged(), []);
+    world.host.meet(None);
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after a slow interface").await;
 }
