@@ -66,12 +66,16 @@ impl Net {
     }
 
     /// The subnet that a pool identifier means: the one tagged with it, or whose own or whose
-    /// pool's identifier it is.
+    /// pool's identifier it is. Who has adopted a network knows its subnets by pools of its own alone:
+    /// the tags are of whose network it is.
     fn subnet_of_pool(&self, pool: Uuid) -> Option<&Subnet> {
+        if !self.pools.is_empty() {
+            let (_, subnet) = self.pools.iter().find(|(id, _)| *id == pool)?;
+            return self.subnet(*subnet);
+        }
         let tag = pool.to_string();
         self.subnets.iter().find(|subnet| {
-            self.pools.contains(&(pool, subnet.id))
-                || subnet.tags.contains(&tag)
+            subnet.tags.contains(&tag)
                 || Uuid::from(subnet.id) == pool
                 || subnet.subnetpool_id.map(Uuid::from) == Some(pool)
         })

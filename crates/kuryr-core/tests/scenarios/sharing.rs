@@ -185,3 +185,23 @@ async fn endpoints_of_one_name_on_two_networks_are_two_ports() {
         .assert_nothing_left("after two endpoints of one name")
         .await;
 }
+
+/// Both on one host, which finds a network by the pool that an address is asked of.
+#[tokio::test(start_paused = true)]
+async fn what_a_network_is_like_follows_from_its_own_options_whoever_has_adopted_it() {
+    // Which of the two is looked at first is a matter of chance.
+    for _ in 0..8 {
+        let world = World::new();
+        let made = world.create_network(&subnet("10.50.0.0/24")).await.unwrap();
+        let [network] = <[Network; 1]>::try_from(world.all().await).unwrap();
+        let mut other = plan("neutron.net.uuid", &network);
+        let insecure = ("neutron.port.port_security", "false".to_owned());
+        other.options.push(insecure);
+        let adopted = world.create_network(&other).await.unwrap();
+        for (docker_network, is_secure) in [(&made, true), (&adopted, false)] {
+            let container = world.run(docker_network).await.unwrap();
+            let port = world.port_of(&container).await;
+            assert_eq!(port.port_security_enabled, Some(is_secure));
+        }
+    }
+}
