@@ -74,6 +74,9 @@ impl Kuryr {
             Err(Error::UnknownPool(_)) => return Ok(()),
             other => other?,
         };
+        if names::is_of_manager(&net.of) {
+            return self.release_for_nodes(&net, address, by).await;
+        }
         if self.port_pools.released(net.id, address) {
             return Ok(());
         }
@@ -130,6 +133,9 @@ impl Kuryr {
         ask: AddressRequest,
         by: Instant,
     ) -> Result<IpAddr, Error> {
+        if names::is_of_manager(&net.of) {
+            return self.reserve_for_nodes(net, subnet, ask, by).await;
+        }
         if let Some(address) = ask.address {
             if !subnet.cidr.contains(&address) {
                 return Err(Error::OutsideRange {
@@ -242,7 +248,7 @@ impl Kuryr {
         Ok(address)
     }
 
-    /// Makes a port that is bound to this host.
+    /// Makes a port that is bound to this host, or is for whichever node of a swarm.
     pub(crate) async fn make_port(
         &self,
         net: &Net,
@@ -252,18 +258,26 @@ impl Kuryr {
     ) -> Result<Port, Error> {
         // Until an endpoint has it, the port is told from others by a number of its own.
         let device_id = Uuid::new_v4().to_string();
+        let is_for_nodes = names::is_of_manager(&net.of);
+        let (name, owner) = match is_for_nodes {
+            true => (names::SWARM_PORT, ""),
+            false => (names::UNBOUND_PORT, names::DEVICE_OWNER),
+        };
         let new = NewPort {
-            name: names::UNBOUND_PORT.to_owned(),
+            name: name.to_owned(),
             network_id: Some(net.id),
             fixed_ips: Some(fixed_ips.to_vec()),
             mac_address: ask.mac,
             device_id: device_id.clone(),
-            device_owner: names::DEVICE_OWNER.to_owned(),
+            device_owner: owner.to_owned(),
             // In a guest it only holds the addresses: where the switch learns of two ports with one
             // address it may choose the wrong one.
             admin_state_up: self.driver_of(net).sharing().is_none(),
-            host_id: self.host_to_bind(net),
-            description: self.port_description(net),
+            host_id: self.host_to_bind(net).filter(|_| !is_for_nodes),
+            description: match is_for_nodes {
+                true => String::new(),
+                false => self.port_description(net),
+            },
             ..NewPort::default()
         };
         let defaults = self.port_defaults.of(&net.of);
@@ -285,7 +299,10 @@ impl Kuryr {
             Err(error) if self.is_mac_freed(&error, net, ask.mac, by).await => make().await?,
             other => other?,
         };
-        let pluggable = self.check_pluggable(net, &port, by).await;
+        let pluggable = match is_for_nodes {
+            true => Ok(()),
+            false => self.check_pluggable(net, &port, by).await,
+        };
         if let Err(error) = pluggable.and(defaults.check(&port)) {
             self.debts.owe(removal(&port)).await;
             return Err(error);

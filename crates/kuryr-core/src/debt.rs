@@ -63,6 +63,8 @@ pub(crate) enum Debt {
         /// None where it is not known which it is.
         network: Option<NeutronNetworkId>,
     },
+    /// The ports that hold addresses of a network for a swarm's containers are to go.
+    DeleteSwarmPorts { network: NeutronNetworkId },
     /// A port is to lose the security group of what its container has exposed.
     Close { port: PortId },
     /// A port that was there before is to be what it was.
@@ -145,6 +147,7 @@ impl Debt {
             | Self::DeletePortIfOurs { port, .. } => format!("debt-port-{port}"),
             Self::PutBack(adoption) => format!("debt-port-{}", adoption.port),
             Self::DeleteNetwork { network, .. } => format!("debt-network-{network}"),
+            Self::DeleteSwarmPorts { network } => format!("debt-swarm-ports-{network}"),
             Self::DeletePortsOf { endpoint } => format!("debt-endpoint-{endpoint}"),
             Self::DeleteNetworkOf {
                 container_network, ..
@@ -181,6 +184,7 @@ impl Debt {
             Self::Close { .. }
             | Self::Unmark { .. }
             | Self::DrainPool { .. }
+            | Self::DeleteSwarmPorts { .. }
             | Self::DeleteStrayGroup { .. }
             | Self::DeleteNetwork { .. }
             | Self::DeleteNetworkOf { .. }
@@ -242,6 +246,7 @@ impl Debt {
             | Self::PutBack(PortAdoption {
                 network, addresses, ..
             }) => *network == asked && address.is_none_or(|address| addresses.contains(&address)),
+            Self::DeleteSwarmPorts { network } => *network == asked,
             Self::DrainPool { network, .. } => network.is_none_or(|network| network == asked),
             Self::DeletePortIfOurs { .. }
             | Self::DeletePortsOf { .. }

@@ -27,6 +27,7 @@ mod pool;
 mod port_pool;
 mod port_settings;
 mod range;
+mod swarm;
 mod view;
 
 pub use ask::{

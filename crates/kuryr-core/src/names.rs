@@ -6,6 +6,7 @@
 use ipnet::IpNet;
 
 use crate::ask::NetworkId;
+use crate::error::Error;
 
 /// The `device_owner` of every port that we make, and a tag of it.
 pub(crate) const DEVICE_OWNER: &str = "compute:kuryr";
@@ -21,6 +22,22 @@ pub(crate) const EXISTING_PORT: &str = "kuryr.port.existing";
 
 /// The tag of a subnet pool that was there before the Python daemon, which has put it to use.
 pub(crate) const EXISTING_POOL: &str = "kuryr.subnetpool.existing";
+
+/// The name of a port that holds an address for a container on whichever node of a swarm.
+pub(crate) const SWARM_PORT: &str = "kuryr-swarm-port";
+
+/// The manager's network beside its nodes', whose identifier the runtime has given.
+pub(crate) fn of_manager(id: &NetworkId) -> Result<NetworkId, Error> {
+    let named = format!("{OF_MANAGER}{id}").parse();
+    named.map_err(|_| Error::UnknownNetwork(id.clone()))
+}
+
+/// Whether a network is a manager's: its addresses are for the nodes.
+pub(crate) fn is_of_manager(id: &NetworkId) -> bool {
+    id.as_str().starts_with(OF_MANAGER)
+}
+
+const OF_MANAGER: &str = "swarm-";
 
 /// The name of the network that we make for a container network.
 pub(crate) fn network(id: &NetworkId) -> String {

@@ -73,6 +73,17 @@ const DRIVER: &str = "kuryr.driver";
 /// The prefix of options that are for us.
 const OURS: &str = "neutron.";
 
+/// The options of a network that is to be adopted which was made with these.
+pub(crate) fn adopting(
+    mut options: BTreeMap<String, String>,
+    network: NeutronNetworkId,
+) -> BTreeMap<String, String> {
+    let [uuid, name] = NETWORK;
+    options.remove(name);
+    options.insert(uuid.to_owned(), network.to_string());
+    options
+}
+
 impl Wishes {
     /// Reads what the user gave with `-o`.
     pub(crate) fn of_network(options: &BTreeMap<String, String>) -> Result<Self, Error> {

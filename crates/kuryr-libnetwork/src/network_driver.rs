@@ -62,16 +62,25 @@ async fn gw_alloc_check(Wire(ask): Wire<GwAllocCheck>) -> Wire<SkippedGateways> 
     Wire(ask.into())
 }
 
-/// The manager of a swarm asks; each node is then sent a CreateNetwork, which does the work.
-///
-/// What is answered here is all that the nodes learn of the user's options.
-async fn allocate_network(Wire(ask): Wire<AllocateNetwork>) -> Wire<Allocated> {
-    let options = ask.options;
-    Wire(Allocated { options })
+/// The manager of a swarm asks; each node is then sent a CreateNetwork with the options that are
+/// answered here, and with no others.
+async fn allocate_network(
+    State(kuryr): State<Kuryr>,
+    For(caller): For,
+    By(by): By,
+    Wire(ask): Wire<AllocateNetwork>,
+) -> Reply<Allocated> {
+    let options = kuryr.allocate_network(&caller, ask.into(), by).await?;
+    Ok(Wire(Allocated { options }))
 }
 
-async fn free_network(Wire(_): Wire<NetworkRef>) -> Wire<Done> {
-    Wire(Done {})
+async fn free_network(
+    State(kuryr): State<Kuryr>,
+    By(by): By,
+    Wire(ask): Wire<NetworkRef>,
+) -> Reply<Done> {
+    gone_is_done(kuryr.free_network(&ask.network_id, by).await)?;
+    Ok(Wire(Done {}))
 }
 
 async fn create_network(

@@ -47,7 +47,7 @@ impl Restriction {
 
 impl Kuryr {
     /// Makes a port for these addresses; where only a part of a subnet is to be used, of that part.
-    pub(super) async fn make_chosen_port(
+    pub(crate) async fn make_chosen_port(
         &self,
         net: &Net,
         fixed_ips: &[WantedIp],

@@ -57,6 +57,7 @@ pub(super) async fn pay(
                 false => Ok(()),
             }
         }
+        Debt::DeleteSwarmPorts { network } => delete_swarm_ports(neutron, *network).await,
         Debt::Close { port } => close(neutron, *port).await,
         Debt::DeleteStrayGroup { port, except } => delete_groups(neutron, *port, *except).await,
         Debt::PutBack(adoption) => put_back(neutron, adoption).await,
@@ -185,6 +186,9 @@ async fn delete_network_of(
             unmark(neutron, &network, id, pool_prefix).await?;
             continue;
         }
+        if names::is_of_manager(id) {
+            delete_swarm_ports(neutron, network.id).await?;
+        }
         let of_network = Filter::new().with("network_id", network.id);
         let subnets = neutron.list::<Subnet>(&of_network).await?;
         neutron.delete::<Network>(network.id).await?;
@@ -193,6 +197,16 @@ async fn delete_network_of(
         }
     }
     Ok(())
+}
+
+async fn delete_swarm_ports(
+    neutron: &Neutron,
+    network: neutron_api::NetworkId,
+) -> Result<(), neutron_client::Error> {
+    let filter = Filter::new()
+        .with("network_id", network)
+        .with("name", names::SWARM_PORT);
+    delete_all::<Port>(neutron, filter, None).await
 }
 
 /// The user's pools and the default ones have other names, and stay.

@@ -78,7 +78,7 @@ pub(crate) struct Made {
     pub(crate) id: NetworkId,
     pub(crate) pools: Vec<Pool>,
     pub(crate) gateways: Vec<Option<IpNet>>,
-    aux: Vec<IpAddr>,
+    pub(crate) aux: Vec<IpAddr>,
 }
 
 impl Made {

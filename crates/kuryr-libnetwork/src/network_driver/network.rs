@@ -18,9 +18,26 @@ pub(crate) struct NetworkRef {
 #[derive(Debug, Deserialize)]
 pub(crate) struct AllocateNetwork {
     #[serde(rename = "NetworkID", deserialize_with = "text")]
-    _network_id: NetworkId,
+    network_id: NetworkId,
     #[serde(rename = "Options", default, deserialize_with = "options")]
-    pub(super) options: BTreeMap<String, String>,
+    options: BTreeMap<String, String>,
+    #[serde(rename = "IPv4Data", default, deserialize_with = "null_is_empty")]
+    ipv4_data: Vec<IpamData>,
+    #[serde(rename = "IPv6Data", default, deserialize_with = "null_is_empty")]
+    ipv6_data: Vec<IpamData>,
+}
+
+impl From<AllocateNetwork> for NewNetwork {
+    fn from(ask: AllocateNetwork) -> Self {
+        let data = ask.ipv4_data.into_iter().chain(ask.ipv6_data);
+        Self {
+            id: ask.network_id,
+            ranges: data.filter_map(IpamData::range).collect(),
+            // Each node learns of that by itself.
+            internal: false,
+            options: ask.options,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]

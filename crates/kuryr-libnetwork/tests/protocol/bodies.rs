@@ -216,13 +216,6 @@ async fn what_has_nothing_to_do_with_neutron_succeeds_without_it() {
         let answer = world.ask(&path, node.clone());
         assert_eq!(answer.await, json!({}), "{verb}");
     }
-    let network = json!({"NetworkID": "n", "Options": null, "IPv4Data": null, "IPv6Data": null});
-    let allocated = world.ask("/NetworkDriver.AllocateNetwork", network.clone());
-    assert_eq!(allocated.await, json!({"Options": {}}));
-    assert_eq!(
-        world.ask("/NetworkDriver.FreeNetwork", network).await,
-        json!({})
-    );
     let internal = json!({"Options": {"com.docker.network.internal": true}});
     assert_eq!(
         world.ask("/NetworkDriver.GwAllocCheck", internal).await,

@@ -161,15 +161,22 @@ async fn a_network_that_lost_its_gateway_is_told_so_in_its_own_family() {
 
 /// Swarm's manager passes on to the nodes what it is answered, and nothing else.
 #[tokio::test]
-async fn the_nodes_of_a_swarm_learn_the_users_options() {
+async fn the_nodes_of_a_swarm_learn_the_users_options_and_the_network() {
     let world = World::new();
+    world.ask("/IpamDriver.RequestPool", pool()).await;
     let ask = json!({
-        "NetworkID": "abcdefghijklmnopqrstuvwxy", "Options": {"neutron.net.name": "blue"},
+        "NetworkID": "abcdefghijklmnopqrstuvwxy", "Options": {"neutron.port.name": "front"},
         "IPv4Data": [{"AddressSpace": "", "Pool": "10.20.0.0/24", "Gateway": "10.20.0.1/24"}],
         "IPv6Data": null,
     });
     let allocated = world.ask("/NetworkDriver.AllocateNetwork", ask).await;
-    assert_eq!(allocated, json!({"Options": {"neutron.net.name": "blue"}}));
+    let options = allocated["Options"].as_object().unwrap();
+    assert_eq!(options["neutron.port.name"], "front");
+    let network = options["neutron.net.uuid"].as_str().unwrap();
+    network.parse::<uuid::Uuid>().expect("an identifier");
+    let free = json!({"NetworkID": "abcdefghijklmnopqrstuvwxy"});
+    let freed = world.ask("/NetworkDriver.FreeNetwork", free).await;
+    assert_eq!(freed, json!({}));
 }
 
 #[tokio::test]
