@@ -7,7 +7,7 @@ DESTDIR ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROGRAM := $(abspath $(TARGET)/release/kuryr)
 
-.PHONY: help build install check test test-kernel fuzz e2e soak demo demo-cloud cloud cloud-down bench bench-standalone bench-plug clean
+.PHONY: help build install plugin check test test-kernel fuzz e2e soak demo demo-cloud cloud cloud-down bench bench-standalone bench-plug clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -19,6 +19,9 @@ install: build ## the program and its second name, to PREFIX (/usr/local)
 	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/kuryr
 	ln -sf kuryr $(DESTDIR)$(PREFIX)/bin/kuryr-server
 	ln -sf kuryr $(DESTDIR)$(PREFIX)/bin/kuryr-status
+
+plugin: build ## the program as a plugin that Docker manages, for swarm mode; NAME (kuryr)
+	@tools/plugin $(PROGRAM) $(NAME)
 
 soak: ## random containers, killed and stopped programs, full disks for MINUTES (20), then an audit; SEED repeats one (as root)
 	@KURYR_SOAK_SECONDS=$$(($(or $(MINUTES),20) * 60)) $(if $(SEED),KURYR_SOAK_SEED=$(SEED)) tools/test lab e2e -- soak:: --nocapture

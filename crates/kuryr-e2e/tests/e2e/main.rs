@@ -20,6 +20,7 @@ mod guest;
 mod hosts;
 mod lab;
 mod nested;
+mod plugin;
 mod ports;
 mod service;
 mod soak;
