@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Debt;
 use super::pauses::{Next, Pauses};
-use super::pay::pay;
+use super::pay::{Paid, pay};
 use crate::adopt::port::PortAdoption;
 use crate::error::Error;
 use crate::journal::{Journal, JournalError};
@@ -328,9 +328,18 @@ impl Debts {
                 }
             };
             self.end(&key, turn, matches!(outcome, Ok(Ok(_))));
-            let cleaned = outcome.ok().and_then(Result::ok).flatten();
+            let mut cleaned = None;
+            match outcome {
+                Ok(Ok(Paid::Cleaned(port))) => cleaned = port,
+                Ok(Ok(Paid::Found(debts))) => {
+                    for debt in debts {
+                        self.owe(debt).await;
+                    }
+                }
+                Ok(Ok(Paid::All) | Err(_)) | Err(_) => {}
+            }
             match next {
-                Next::Done if self.close(&key, turn, cleaned.as_ref()) => return,
+                Next::Done if self.close(&key, turn, cleaned.as_deref()) => return,
                 Next::Done => {}
                 Next::Again(pause) => self.rest(&key, turn, pause).await,
             }

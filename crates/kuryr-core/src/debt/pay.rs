@@ -12,14 +12,22 @@ use crate::names;
 use crate::nested::Guest;
 use crate::port_pool::{Used, clean, delete_pool_ports};
 
-/// Pays a debt; a port that was cleaned is what it has become. Of one that is `unwritten`, Neutron was
-/// told nothing of its last owner.
+/// What has come of an attempt.
+pub(super) enum Paid {
+    All,
+    /// A port that was cleaned is what it has become, if it is still there.
+    Cleaned(Option<Box<Port>>),
+    /// What is owed is known more exactly now, and is to be noted before anything is done about it.
+    Found(Vec<Debt>),
+}
+
+/// Pays a debt. Of a port that is `unwritten`, Neutron was told nothing of its last owner.
 pub(super) async fn pay(
     neutron: &Neutron,
     guest: &Guest,
     debt: &Debt,
     unwritten: bool,
-) -> Result<Option<Port>, neutron_client::Error> {
+) -> Result<Paid, neutron_client::Error> {
     let paid = match debt {
         Debt::Recycle {
             port,
@@ -33,7 +41,8 @@ pub(super) async fn pay(
                 has_group: *has_group,
                 is_named: !unwritten,
             };
-            return clean(neutron, used, name, made).await;
+            let cleaned = clean(neutron, used, name, made).await?;
+            return Ok(Paid::Cleaned(cleaned.map(Box::new)));
         }
         Debt::DrainPool { name, .. } => delete_pool_ports(neutron, name).await,
         Debt::Label {
@@ -87,7 +96,10 @@ pub(super) async fn pay(
         Debt::DeleteNetworkOf {
             container_network,
             pool_prefix,
-        } => delete_network_of(neutron, container_network, pool_prefix).await,
+        } => {
+            let found = networks_of(neutron, container_network, pool_prefix).await;
+            return found.map(Paid::Found);
+        }
         Debt::DeleteNetwork { network, pools } => {
             neutron.delete::<Network>(*network).await?;
             for pool in pools {
@@ -126,7 +138,7 @@ pub(super) async fn pay(
             except,
         } => delete_all::<SubnetPool>(neutron, named(name, description), *except).await,
     };
-    paid.map(|()| None)
+    paid.map(|()| Paid::All)
 }
 
 /// A port that its owner has deleted meanwhile needs nothing.
@@ -171,11 +183,14 @@ async fn free(
 }
 
 /// A network that was there before us stays, and so does one that nobody has marked as ours.
-async fn delete_network_of(
+///
+/// Without its network nobody would find a pool again: so it is noted which are to go.
+async fn networks_of(
     neutron: &Neutron,
     id: &NetworkId,
     pool_prefix: &str,
-) -> Result<(), neutron_client::Error> {
+) -> Result<Vec<Debt>, neutron_client::Error> {
+    let mut found = Vec::new();
     let filter = Filter::new().tagged(&names::network_tags(id));
     for network in neutron.list::<Network>(&filter).await? {
         let ours = names::is_of(&network.tags, id);
@@ -186,17 +201,16 @@ async fn delete_network_of(
             unmark(neutron, &network, id, pool_prefix).await?;
             continue;
         }
+        let network = network.id;
         if names::is_of_manager(id) {
-            delete_swarm_ports(neutron, network.id).await?;
+            found.push(Debt::DeleteSwarmPorts { network });
         }
-        let of_network = Filter::new().with("network_id", network.id);
+        let of_network = Filter::new().with("network_id", network);
         let subnets = neutron.list::<Subnet>(&of_network).await?;
-        neutron.delete::<Network>(network.id).await?;
-        for pool in made_pools(&subnets, pool_prefix) {
-            delete_made_pool(neutron, &pool).await?;
-        }
+        let pools = made_pools(&subnets, pool_prefix);
+        found.push(Debt::DeleteNetwork { network, pools });
     }
-    Ok(())
+    Ok(found)
 }
 
 async fn delete_swarm_ports(

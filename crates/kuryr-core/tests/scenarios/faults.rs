@@ -173,6 +173,33 @@ async fn a_program_killed_while_it_makes_or_removes_a_network_leaves_nothing() {
     }
 }
 
+/// The second time while it does what the first run has left, before each exchange and after it.
+#[tokio::test(start_paused = true)]
+async fn a_program_killed_twice_while_it_removes_a_network_leaves_nothing() {
+    const FOR_EVER: Duration = Duration::from_secs(86_400);
+    const MOMENT: Duration = Duration::from_secs(2);
+    for (name, plan) in plans() {
+        for fate in [Fate::Take(FOR_EVER), Fate::KeepReply] {
+            for k in 0..6 {
+                let mut world = World::new();
+                let made = world.create_network(&plan).await.unwrap();
+                // It does not know yet what there is to remove.
+                world.restart();
+                world.wire.plan(|_, _| Fate::Take(FOR_EVER));
+                let delete = world.kuryr.delete_network(&made.id, crate::world::soon());
+                assert!(tokio::time::timeout(MOMENT, delete).await.is_err());
+                world.kill();
+                let kill = move |number, _: &_| if number == k { fate } else { Fate::Pass };
+                world.wire.plan(kill);
+                tokio::time::sleep(MOMENT).await;
+                world.kill();
+                let when = format!("{name}: killed again at exchange {k}, {fate:?}");
+                world.assert_nothing_left(&when).await;
+            }
+        }
+    }
+}
+
 /// A container's port is still on its way out.
 #[tokio::test(start_paused = true)]
 async fn a_program_killed_while_it_leaves_a_network_of_somebody_elses_leaves_it_as_it_was() {
