@@ -41,9 +41,12 @@ impl Kuryr {
             container_network: id.clone(),
             pool_prefix: self.settings.subnet_pool_prefix.clone(),
         };
+        let draining = self.draining(id, None);
+        self.debts.intend(&draining).await;
         self.debts.intend(&whichever).await;
         let deleted = self.delete_found(id, &whichever, by).await;
         self.debts.forgo(&whichever).await;
+        self.debts.forgo(&draining).await;
         deleted
     }
 

@@ -355,3 +355,19 @@ async fn the_interface_of_a_warm_port_that_could_not_be_unplugged_goes_within_tw
         never = world.kuryr.keep_releasing_orphans() => never,
     }
 }
+
+/// Just started, it does not know yet which network it is.
+#[tokio::test(start_paused = true)]
+async fn the_warm_ports_of_a_network_go_that_a_killed_program_was_to_remove() {
+    let (mut world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    world.restart();
+    world
+        .wire
+        .plan(|_, _| Fate::Take(Duration::from_secs(86_400)));
+    let delete = world.kuryr.delete_network(&made.id, soon());
+    let killed = tokio::time::timeout(Duration::from_secs(2), delete).await;
+    assert!(killed.is_err());
+    world.kill();
+    world.two_minutes_pass().await;
+    world.assert_nothing_left("after a kill").await;
+}
