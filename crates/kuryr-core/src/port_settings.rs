@@ -120,7 +120,7 @@ impl PortSettings {
         match &self.dns_name {
             Some(name) if port.dns_name.as_ref() != Some(name) => Err(Error::NoExtension {
                 option: "neutron.port.dns_name".to_owned(),
-                extension: "dns-integration (or its ML2 extension driver dns)",
+                extension: "dns-integration (or its ML2 extension driver dns, or dns_domain in neutron.conf)",
             }),
             _ => Ok(()),
         }
