@@ -67,7 +67,9 @@ impl Pauses {
         }
         // The same again is no news.
         let words = error.fault().map(str::to_owned);
-        if first || self.said != words {
+        if first && error.status() == Some(StatusCode::PRECONDITION_FAILED) {
+            tracing::debug!(?debt, "somebody has changed it meanwhile, trying again");
+        } else if first || self.said != words {
             log(error, debt, "not done yet, trying again");
             self.said = words;
         } else {
