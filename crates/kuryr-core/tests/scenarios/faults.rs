@@ -234,20 +234,28 @@ async fn a_program_killed_while_it_leaves_a_network_of_somebody_elses_leaves_it_
 async fn a_program_killed_while_a_container_starts_or_stops_leaves_nothing() {
     for warm in [false, true] {
         for verb in [Verb::Start, Verb::StartForgotten, Verb::Stop] {
-            for point in points() {
-                let mut world = if warm { World::warm() } else { World::new() };
-                let made = world.create_network(&dual_stack()).await.unwrap();
-                let reached = kill(&mut world, &made, verb, point, &exposing()).await;
-                let when = format!("warm {warm}: {verb:?} killed {point:?}");
-                world.two_minutes_pass().await;
-                world.delete_network(&made).await;
-                world.assert_nothing_left(&when).await;
-                if !reached {
-                    break;
-                }
-            }
+            kill_at_each(points(), verb, warm).await;
         }
     }
+}
+
+/// Kills the program at each of these points; returns how many it came to. Nothing is left.
+async fn kill_at_each(points: impl Iterator<Item = Point>, verb: Verb, warm: bool) -> usize {
+    let mut met = 0;
+    for point in points {
+        let mut world = if warm { World::warm() } else { World::new() };
+        let made = world.create_network(&dual_stack()).await.unwrap();
+        let reached = kill(&mut world, &made, verb, point, &exposing()).await;
+        let when = format!("warm {warm}: {verb:?} killed {point:?}");
+        world.two_minutes_pass().await;
+        world.delete_network(&made).await;
+        world.assert_nothing_left(&when).await;
+        if !reached {
+            break;
+        }
+        met += 1;
+    }
+    met
 }
 
 /// Neutron changes a MAC address only of a port that is bound to no host: such a port must not be left.
@@ -281,28 +289,36 @@ async fn a_program_killed_while_it_changes_a_mac_address_leaves_nothing() {
 #[tokio::test(start_paused = true)]
 async fn an_adopted_port_is_as_before_wherever_the_program_was_killed() {
     for verb in [Verb::Start, Verb::StartForgotten, Verb::Stop] {
-        for point in points() {
-            let (mut world, made) = crate::ports::adopted(&["10.50.0.0/24"]).await;
-            let port = crate::ports::port(&world, &made, |_| {}).await;
-            let before = world.whole(port.id).await;
-            let want = Want {
-                ip: Some(crate::ports::ADDRESS),
-                ..Want::default()
-            };
-            let reached = kill(&mut world, &made, verb, point, &want).await;
-            world.two_minutes_pass().await;
-            assert!(world.kuryr.settled(crate::world::soon()).await);
-            let when = format!("{verb:?} killed {point:?}");
-            assert_eq!(world.whole(port.id).await, before, "{when}");
-            assert!(world.host.plugged().is_empty(), "{when}");
-            world.delete_network(&made).await;
-            crate::ports::forget_theirs(&world).await;
-            world.assert_nothing_left(&when).await;
-            if !reached {
-                break;
-            }
-        }
+        kill_with_adopted_port_at_each(points(), verb).await;
     }
+}
+
+/// Likewise with a port that was there before, which is then as it was.
+async fn kill_with_adopted_port_at_each(points: impl Iterator<Item = Point>, verb: Verb) -> usize {
+    let mut met = 0;
+    for point in points {
+        let (mut world, made) = crate::ports::adopted(&["10.50.0.0/24"]).await;
+        let port = crate::ports::port(&world, &made, |_| {}).await;
+        let before = world.whole(port.id).await;
+        let want = Want {
+            ip: Some(crate::ports::ADDRESS),
+            ..Want::default()
+        };
+        let reached = kill(&mut world, &made, verb, point, &want).await;
+        world.two_minutes_pass().await;
+        assert!(world.kuryr.settled(crate::world::soon()).await);
+        let when = format!("{verb:?} killed {point:?}");
+        assert_eq!(world.whole(port.id).await, before, "{when}");
+        assert!(world.host.plugged().is_empty(), "{when}");
+        world.delete_network(&made).await;
+        crate::ports::forget_theirs(&world).await;
+        world.assert_nothing_left(&when).await;
+        if !reached {
+            break;
+        }
+        met += 1;
+    }
+    met
 }
 
 /// What the program is doing when it is killed.

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::{FAR, Point, Verb, exposing, kill, plans, story};
+use super::{FAR, Point, Verb, kill_at_each, kill_with_adopted_port_at_each, plans, story};
 use crate::paper::Ink;
-use crate::world::{Want, World, dual_stack, soon};
+use crate::world::{World, soon};
 
 const INKS: [Ink; 2] = [Ink::DiesBefore, Ink::DiesAfter];
 
@@ -58,20 +58,7 @@ async fn a_program_killed_at_any_note_while_it_makes_or_removes_a_network_leaves
 async fn a_program_killed_at_any_note_while_a_container_starts_or_stops_leaves_nothing() {
     for warm in [false, true] {
         for verb in [Verb::Start, Verb::StartForgotten, Verb::Stop] {
-            let mut points = 0;
-            for point in notes() {
-                let mut world = if warm { World::warm() } else { World::new() };
-                let made = world.create_network(&dual_stack()).await.unwrap();
-                let reached = kill(&mut world, &made, verb, point, &exposing()).await;
-                let when = format!("warm {warm}: {verb:?} killed {point:?}");
-                world.two_minutes_pass().await;
-                world.delete_network(&made).await;
-                world.assert_nothing_left(&when).await;
-                if !reached {
-                    break;
-                }
-                points += 1;
-            }
+            let points = kill_at_each(notes(), verb, warm).await;
             assert!(points > 2, "{verb:?} met {points}");
         }
     }
@@ -80,29 +67,7 @@ async fn a_program_killed_at_any_note_while_a_container_starts_or_stops_leaves_n
 #[tokio::test(start_paused = true)]
 async fn an_adopted_port_is_as_before_at_whichever_note_the_program_was_killed() {
     for verb in [Verb::Start, Verb::StartForgotten, Verb::Stop] {
-        let mut points = 0;
-        for point in notes() {
-            let (mut world, made) = crate::ports::adopted(&["10.50.0.0/24"]).await;
-            let port = crate::ports::port(&world, &made, |_| {}).await;
-            let before = world.whole(port.id).await;
-            let want = Want {
-                ip: Some(crate::ports::ADDRESS),
-                ..Want::default()
-            };
-            let reached = kill(&mut world, &made, verb, point, &want).await;
-            world.two_minutes_pass().await;
-            assert!(world.kuryr.settled(soon()).await);
-            let when = format!("{verb:?} killed {point:?}");
-            assert_eq!(world.whole(port.id).await, before, "{when}");
-            assert!(world.host.plugged().is_empty(), "{when}");
-            world.delete_network(&made).await;
-            crate::ports::forget_theirs(&world).await;
-            world.assert_nothing_left(&when).await;
-            if !reached {
-                break;
-            }
-            points += 1;
-        }
+        let points = kill_with_adopted_port_at_each(notes(), verb).await;
         assert!(points > 2, "{verb:?} met {points}");
     }
 }
