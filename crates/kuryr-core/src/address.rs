@@ -259,26 +259,28 @@ impl Kuryr {
         // Until an endpoint has it, the port is told from others by a number of its own.
         let device_id = Uuid::new_v4().to_string();
         let is_for_nodes = names::is_of_manager(&net.of);
-        let (name, owner) = match is_for_nodes {
-            true => (names::SWARM_PORT, ""),
-            false => (names::UNBOUND_PORT, names::DEVICE_OWNER),
-        };
         let new = NewPort {
-            name: name.to_owned(),
             network_id: Some(net.id),
             fixed_ips: Some(fixed_ips.to_vec()),
             mac_address: ask.mac,
             device_id: device_id.clone(),
-            device_owner: owner.to_owned(),
             // In a guest it only holds the addresses: where the switch learns of two ports with one
             // address it may choose the wrong one.
             admin_state_up: self.driver_of(net).sharing().is_none(),
-            host_id: self.host_to_bind(net).filter(|_| !is_for_nodes),
-            description: match is_for_nodes {
-                true => String::new(),
-                false => self.port_description(net),
-            },
             ..NewPort::default()
+        };
+        let new = match is_for_nodes {
+            true => NewPort {
+                name: names::SWARM_PORT.to_owned(),
+                ..new
+            },
+            false => NewPort {
+                name: names::UNBOUND_PORT.to_owned(),
+                device_owner: names::DEVICE_OWNER.to_owned(),
+                host_id: self.host_to_bind(net),
+                description: self.port_description(net),
+                ..new
+            },
         };
         let defaults = self.port_defaults.of(&net.of);
         let new = defaults.of_new(new);

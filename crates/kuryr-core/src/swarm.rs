@@ -11,7 +11,7 @@ use std::time::Duration;
 use neutron_api::{Subnet, WantedIp};
 use tokio::time::{Instant, sleep};
 
-use crate::address::{has_address, ports_at, removal};
+use crate::address::{ports_at, removal};
 use crate::ask::{AddressRequest, Caller, NetworkId, NewNetwork};
 use crate::debt::Debt;
 use crate::error::{Error, PortError, told};
@@ -139,7 +139,7 @@ impl Kuryr {
         by: Instant,
     ) -> Result<(), Error> {
         for port in ports_at(&self.neutron.by(by), net, address).await? {
-            if port.name == names::SWARM_PORT && has_address(&port, address) {
+            if port.name == names::SWARM_PORT {
                 self.debts.owe(removal(&port)).await;
             }
         }

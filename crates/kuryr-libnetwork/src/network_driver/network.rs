@@ -29,10 +29,9 @@ pub(crate) struct AllocateNetwork {
 
 impl From<AllocateNetwork> for NewNetwork {
     fn from(ask: AllocateNetwork) -> Self {
-        let data = ask.ipv4_data.into_iter().chain(ask.ipv6_data);
         Self {
             id: ask.network_id,
-            ranges: data.filter_map(IpamData::range).collect(),
+            ranges: ranges(ask.ipv4_data, ask.ipv6_data),
             // Each node learns of that by itself.
             internal: false,
             options: ask.options,
@@ -54,10 +53,9 @@ pub(crate) struct CreateNetwork {
 
 impl From<CreateNetwork> for NewNetwork {
     fn from(ask: CreateNetwork) -> Self {
-        let data = ask.ipv4_data.into_iter().chain(ask.ipv6_data);
         Self {
             id: ask.network_id,
-            ranges: data.filter_map(IpamData::range).collect(),
+            ranges: ranges(ask.ipv4_data, ask.ipv6_data),
             internal: ask.options.internal,
             options: ask.options.generic,
         }
@@ -90,6 +88,11 @@ struct IpamData {
     gateway: Option<IpNet>,
     #[serde(default, deserialize_with = "texts")]
     aux_addresses: Vec<IpNet>,
+}
+
+fn ranges(v4: Vec<IpamData>, v6: Vec<IpamData>) -> Vec<Range> {
+    let data = v4.into_iter().chain(v6);
+    data.filter_map(IpamData::range).collect()
 }
 
 impl IpamData {
