@@ -107,7 +107,7 @@ impl Kuryr {
     ///
     /// At an address that Docker releases there may be somebody's container: Docker counts an
     /// `--aux-address` as its own, and other hosts and other container networks use the same subnet.
-    async fn is_left_over(&self, port: &Port) -> Result<bool, Error> {
+    pub(crate) async fn is_left_over(&self, port: &Port) -> Result<bool, Error> {
         let is_here = Self::host_of(port) == Some(self.settings.host.as_str());
         if !is_here || !is_ours(port, &port.device_id) {
             return Ok(false);

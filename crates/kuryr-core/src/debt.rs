@@ -198,6 +198,36 @@ impl Debt {
         !matches!(self, Self::Label { .. })
     }
 
+    /// Whether an earlier debt about the same object stays in its place.
+    fn gives_way_to(&self, earlier: &Self) -> bool {
+        match self {
+            // Nothing comes after a removal: a late label must not bring a port back.
+            Self::Label { .. } => earlier.is_removal(),
+            // Nor does anybody get a port that is to go.
+            Self::Recycle { .. } => {
+                earlier.is_removal() && !matches!(earlier, Self::Recycle { .. })
+            }
+            // Whose port it is is known already.
+            Self::DeletePortIfOurs { .. } => {
+                matches!(earlier, Self::DeletePort { .. } | Self::PutBack(_))
+            }
+            Self::DeletePort { .. }
+            | Self::PutBack(_)
+            | Self::DrainPool { .. }
+            | Self::DeleteSwarmPorts { .. }
+            | Self::Close { .. }
+            | Self::DeletePortsOf { .. }
+            | Self::DeleteNetwork { .. }
+            | Self::DeleteNetworkOf { .. }
+            | Self::Unmark { .. }
+            | Self::DeletePool(_)
+            | Self::DeleteStrayPort { .. }
+            | Self::DeleteStrayGroup { .. }
+            | Self::DeleteStrayNetwork { .. }
+            | Self::DeleteStrayPool { .. } => false,
+        }
+    }
+
     /// Whether it is time enough when no container starts or stops.
     fn can_wait(&self) -> bool {
         matches!(self, Self::Label { .. } | Self::Recycle { .. })

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use neutron_api::{
-    IpVersion, Network, NetworkChange, NewNetwork as NewNeutronNetwork, NewSubnet, Subnet,
-    SubnetChange,
+    IpVersion, Network, NetworkChange, NetworkId as NeutronNetworkId,
+    NewNetwork as NewNeutronNetwork, NewSubnet, Subnet, SubnetChange,
 };
 use neutron_client::{Filter, Neutron};
 use tokio::time::Instant;
@@ -23,12 +23,11 @@ use crate::port_settings::PortSettings;
 use crate::range::allocation_pools;
 use crate::view::Net;
 
-/// When a network was made.
-enum Made {
-    /// By an earlier call.
-    Before,
-    /// By this one, or adopted by it.
-    Anew,
+/// A network that there is now.
+struct Made {
+    network: NeutronNetworkId,
+    /// Made or adopted by this call, and not by an earlier one.
+    anew: bool,
 }
 
 /// Longer than a network takes to go.
@@ -71,7 +70,7 @@ impl Kuryr {
         let made = self.ensure_network(&neutron, &wishes, &new, by).await;
         self.debts.forgo(&stray).await;
         match made {
-            Ok(Made::Anew) if caller.is_gone() => {
+            Ok(made) if made.anew && caller.is_gone() => {
                 tracing::warn!(
                     "nobody waits for network {} any more: removed again",
                     new.id
@@ -94,16 +93,36 @@ impl Kuryr {
         new: &NewNetwork,
         by: Instant,
     ) -> Result<Made, Error> {
-        // What goes because an earlier attempt has failed must not take this one's network with it.
+        // What goes because an earlier attempt has failed must not take this one's network with it; but what
+        // that one has asked for may still come into being.
         let left = names::network_description(&new.id);
         let of_earlier = |debt: &Debt| matches!(debt, Debt::DeleteStrayNetwork { description, .. } if *description == left);
         self.debts.settled(by, of_earlier).await;
-        self.debts.forgive(by, of_earlier).await;
+        let withdrawn = self.debts.withdraw(by, of_earlier).await;
+        let made = self.find_or_make_network(neutron, wishes, new, by).await;
+        for debt in withdrawn {
+            let debt = match &made {
+                Ok(made) => stray(&new.id, Some(made.network), Vec::new()),
+                Err(_) => debt,
+            };
+            self.debts.owe(debt).await;
+        }
+        made
+    }
+
+    async fn find_or_make_network(
+        &self,
+        neutron: &Neutron,
+        wishes: &Wishes,
+        new: &NewNetwork,
+        by: Instant,
+    ) -> Result<Made, Error> {
         if wishes.network.is_none()
             && let Some(net) = self.left_of_earlier_attempt(neutron, &new.id, by).await?
         {
             same_ranges(&net, new)?;
-            return Ok(Made::Before);
+            let (network, anew) = (net.id, false);
+            return Ok(Made { network, anew });
         }
         let mut leases: Vec<Option<(PoolId, Lease)>> = new
             .ranges
@@ -119,13 +138,13 @@ impl Kuryr {
             }
         }
         let named = self.named_network(neutron, wishes, &leases).await?;
-        if let Some(network) = named {
-            self.adopt_network(network, wishes, new, &leases, by)
-                .await?;
+        if let Some(named) = named {
+            let (network, anew) = (named.id, true);
+            self.adopt_network(named, wishes, new, &leases, by).await?;
             for (pool, _) in leases.iter().flatten() {
                 self.leases.remove(pool);
             }
-            return Ok(Made::Anew);
+            return Ok(Made { network, anew });
         }
         let asked = self.take_asked_pools(neutron, wishes, new, &mut leases);
         let spare = asked.await?;
@@ -136,6 +155,7 @@ impl Kuryr {
                 // Without their leases nobody would find its pools again, if this run ended here.
                 let pools = made_pools(&net.subnets, &self.settings.subnet_pool_prefix);
                 self.debts.intend(&stray(&new.id, None, pools)).await;
+                let (network, anew) = (net.id, true);
                 self.view.insert(net);
                 for pool in spare {
                     self.debts.owe(Debt::DeletePool(pool)).await;
@@ -143,7 +163,7 @@ impl Kuryr {
                 for (pool, _) in leases.iter().flatten() {
                     self.leases.remove(pool);
                 }
-                Ok(Made::Anew)
+                Ok(Made { network, anew })
             }
             Err(error) => {
                 // The leases stay: the runtime gives the pools back itself.
@@ -365,7 +385,7 @@ impl Kuryr {
 }
 
 /// What is owed for a network that we make, if its reply does not come.
-fn stray(id: &NetworkId, except: Option<neutron_api::NetworkId>, pools: Vec<MadePool>) -> Debt {
+fn stray(id: &NetworkId, except: Option<NeutronNetworkId>, pools: Vec<MadePool>) -> Debt {
     Debt::DeleteStrayNetwork {
         name: names::network(id),
         description: names::network_description(id),

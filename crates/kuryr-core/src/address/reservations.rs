@@ -199,7 +199,7 @@ const PATIENCE: Duration = Duration::from_secs(45);
 
 impl Reservation {
     fn is_forgotten(&self) -> bool {
-        !self.claimed && !self.adopted && self.since.elapsed() > PATIENCE
+        !self.claimed && self.since.elapsed() > PATIENCE
     }
 
     fn offered(&self, subnet: SubnetId) -> Option<IpAddr> {

@@ -32,6 +32,7 @@ impl Kuryr {
             return Err(in_use.into());
         }
         tracing::info!(port = %port.id, "adopting a port that was there before");
+        self.expire_port_adoption(port.id);
         Ok(())
     }
 
@@ -169,18 +170,24 @@ impl Kuryr {
 
     /// Puts back, after a while, what an earlier run has adopted and no endpoint uses.
     pub(crate) fn expire_port_adoptions(&self) {
-        let ports = self.port_adoptions.ports();
-        if ports.is_empty() {
-            return;
+        for port in self.port_adoptions.ports() {
+            self.expire_port_adoption(port);
         }
+    }
+
+    /// Puts an adopted port back if no endpoint comes to use it: the runtime may have been killed, and have
+    /// forgotten that it has its address.
+    fn expire_port_adoption(&self, port: PortId) {
         let kuryr = self.clone();
         self.background.spawn(async move {
-            sleep(LIFE).await;
-            for port in ports {
+            loop {
+                sleep(LIFE).await;
                 match kuryr.is_plugged(port).await {
-                    Ok(true) => {}
-                    Ok(false) if kuryr.reservations.has(port) => {}
-                    Ok(false) => kuryr.abandon_port(port).await,
+                    Ok(true) => return,
+                    Ok(false) if kuryr.reservations.let_go(port) => {
+                        return kuryr.abandon_port(port).await;
+                    }
+                    Ok(false) => {}
                     Err(error) => {
                         let error = &error as &dyn std::error::Error;
                         tracing::warn!(error, %port, "not put back, as it may be in use");
@@ -220,4 +227,4 @@ pub(crate) fn other_mac(port: &Port, asked: MacAddress) -> Error {
 }
 
 /// How often a port is tried to be changed that others change at the same time.
-const ATTEMPTS: usize = 5;
+pub(crate) const ATTEMPTS: usize = 5;

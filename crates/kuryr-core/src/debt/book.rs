@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +31,8 @@ pub(crate) struct Debts {
 
 struct Shared {
     open: Mutex<HashMap<String, Entry>>,
+    /// How many debts were taken on.
+    count: AtomicU64,
     /// An attempt has ended.
     changed: Notify,
     journal: Journal,
@@ -44,7 +48,7 @@ struct Shared {
 
 struct Entry {
     debt: Debt,
-    /// Tells whether the debt was replaced while it was being paid.
+    /// Tells whether the debt was replaced while it was being paid: no two debts have the same.
     turn: u64,
     /// An attempt is under way.
     busy: bool,
@@ -69,6 +73,7 @@ impl Debts {
     ) -> Self {
         let shared = Shared {
             open: Mutex::default(),
+            count: AtomicU64::default(),
             changed: Notify::new(),
             journal,
             neutron,
@@ -115,16 +120,9 @@ impl Debts {
     pub(crate) async fn owe(&self, debt: Debt) {
         let key = debt.key();
         let earlier = self.current(&key);
-        // Nothing comes after a removal: a late label must not bring a port back.
-        if !debt.is_removal() && earlier.as_ref().is_some_and(Debt::is_removal) {
-            return;
-        }
-        // Nor does anybody get a port that is to go.
-        let is_recycling = |debt: &Debt| matches!(debt, Debt::Recycle { .. });
-        if is_recycling(&debt)
-            && let Some(removal) = &earlier
-            && removal.is_removal()
-            && !is_recycling(removal)
+        if earlier
+            .as_ref()
+            .is_some_and(|earlier| debt.gives_way_to(earlier))
         {
             return;
         }
@@ -142,7 +140,8 @@ impl Debts {
     /// Notes what is to be done if this run ends before [`Debts::forgo`]: what is being made then has
     /// an owner only when its maker has its reply.
     pub(crate) async fn intend(&self, debt: &Debt) {
-        self.note(&debt.key(), debt).await;
+        let key = debt.key();
+        self.note(&key, debt).await;
     }
 
     /// The same for what is better not made than forgotten.
@@ -150,7 +149,8 @@ impl Debts {
     /// # Errors
     /// It can't be noted: the disk is full.
     pub(crate) async fn intend_or_refuse(&self, debt: &Debt) -> Result<(), Error> {
-        self.write(&debt.key(), debt).await.map_err(Error::Unnoted)
+        let key = debt.key();
+        self.write(&key, debt).await.map_err(Error::Unnoted)
     }
 
     /// It has an owner, or something is owed about it by now, which is noted again.
@@ -205,23 +205,18 @@ impl Debts {
         self.none(by, is_awaited).await
     }
 
-    /// Strikes out debts that no longer hold; false if an attempt at one lasts longer than until
-    /// `by`.
-    pub(crate) async fn forgive(&self, by: Instant, which: impl Fn(&Debt) -> bool) -> bool {
-        let over = self
-            .none(by, |entry| entry.busy && which(&entry.debt))
+    /// Ceases to pay debts, for who is going to owe them again in another form, once no attempt at one is
+    /// under way or at `by`; their notes stay, as a crash in between must not forget them.
+    pub(crate) async fn withdraw(&self, by: Instant, which: impl Fn(&Debt) -> bool) -> Vec<Debt> {
+        self.none(by, |entry| entry.busy && which(&entry.debt))
             .await;
-        let mut open = self.open();
-        open.retain(|key, entry| {
-            let stays = entry.busy || !which(&entry.debt);
-            if !stays {
-                self.erase(key);
-            }
-            stays
-        });
-        drop(open);
+        let withdrawn = self
+            .open()
+            .extract_if(|_, entry| !entry.busy && which(&entry.debt))
+            .map(|(_, entry)| entry.debt)
+            .collect();
         self.shared.changed.notify_waiters();
-        over
+        withdrawn
     }
 
     /// Waits until no entry is left that is `such`, which is asked of every one.
@@ -278,11 +273,12 @@ impl Debts {
     /// Puts a debt in place of an earlier one, or begins to pay it; whether it began.
     fn take_on(&self, debt: Debt) -> bool {
         let key = debt.key();
+        let turn = self.shared.count.fetch_add(1, Relaxed);
         let mut open = self.open();
         if let Some(entry) = open.get_mut(&key) {
             if debt.is_removal() || !entry.debt.is_removal() {
                 entry.debt = debt;
-                entry.turn += 1;
+                entry.turn = turn;
                 entry.seen_to = false;
                 entry.urgent = false;
                 self.shared.changed.notify_waiters();
@@ -292,7 +288,7 @@ impl Debts {
         let entry = Entry {
             unwritten: matches!(debt, Debt::Label { .. }),
             debt,
-            turn: 0,
+            turn,
             busy: false,
             urgent: false,
             seen_to: false,
@@ -320,7 +316,7 @@ impl Debts {
             };
             let outcome = timeout(ONE_ATTEMPT * 2, attempt).await;
             let next = match &outcome {
-                Ok(Ok(_)) => pauses.after_success(&debt),
+                Ok(Ok(_)) => pauses.after_success(&debt, turn),
                 Ok(Err(error)) => pauses.after(error, &debt),
                 Err(_) => {
                     tracing::warn!(?debt, "not done yet: Neutron did not answer");

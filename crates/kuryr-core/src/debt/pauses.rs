@@ -20,6 +20,8 @@ pub(super) struct Pauses {
     /// How the last attempts have failed, and how many in a row in the same way.
     failing: Option<(Why, u32)>,
     looks: usize,
+    /// Of the debt that the looks were for.
+    turn: Option<u64>,
     said: Option<String>,
 }
 
@@ -38,8 +40,12 @@ const LOOKS: [Duration; 4] = [
 ];
 
 impl Pauses {
-    pub(super) fn after_success(&mut self, debt: &Debt) -> Next {
+    pub(super) fn after_success(&mut self, debt: &Debt, turn: u64) -> Next {
         self.failing = None;
+        // What has replaced a debt may be about a later request.
+        if self.turn.replace(turn) != Some(turn) {
+            self.looks = 0;
+        }
         match LOOKS.get(self.looks).filter(|_| debt.may_appear_later()) {
             Some(pause) => {
                 self.looks += 1;

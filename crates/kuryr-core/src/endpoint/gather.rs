@@ -3,12 +3,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::StatusCode;
 use ipnet::IpNet;
 use neutron_api::{MacAddress, Port, PortChange, WantedIp};
+use neutron_client::Neutron;
 use tokio::time::Instant;
 
 use super::Endpoint;
 use crate::address::{has_address, ports_at, removal};
+use crate::adopt::port::ATTEMPTS;
 use crate::ask::{AddressRequest, NewEndpoint};
 use crate::error::{Error, PortError, plugging, told};
 use crate::kuryr::Kuryr;
@@ -177,10 +180,6 @@ impl Kuryr {
     ) -> Result<Port, Error> {
         let neutron = self.neutron.by(by);
         let act = || told(format!("give port {} the MAC address {mac}", port.id));
-        let unbind = PortChange {
-            host_id: Some(String::new()),
-            ..PortChange::default()
-        };
         let rebind = PortChange {
             mac_address: Some(mac),
             host_id: self.host_to_bind(net),
@@ -194,7 +193,7 @@ impl Kuryr {
         }
         let change = async || {
             if is_bound {
-                neutron.update(port.id, &unbind).await.map_err(act())?;
+                unbind(&neutron, &port).await.map_err(act())?;
             }
             neutron.update(port.id, &rebind).await.map_err(act())
         };
@@ -210,4 +209,28 @@ impl Kuryr {
         }
         changed
     }
+}
+
+/// Only as long as it was not changed since: Neutron may carry a request out long after its connection broke,
+/// when the port is bound again.
+async fn unbind(neutron: &Neutron, port: &Port) -> Result<(), neutron_client::Error> {
+    let change = PortChange {
+        host_id: Some(String::new()),
+        ..PortChange::default()
+    };
+    let mut revision = port.revision_number;
+    for attempt in 1.. {
+        let refused = match neutron.update_at(port.id, &change, revision).await {
+            Err(error) if error.status() == Some(StatusCode::PRECONDITION_FAILED) => error,
+            other => return other.map(drop),
+        };
+        let found = neutron.find::<Port>(port.id).await?;
+        match found {
+            // A request of ours whose reply was lost.
+            Some(now) if now.host_id.as_deref().is_none_or(str::is_empty) => break,
+            Some(now) if attempt < ATTEMPTS => revision = now.revision_number,
+            Some(_) | None => return Err(refused),
+        }
+    }
+    Ok(())
 }

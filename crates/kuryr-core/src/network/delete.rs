@@ -5,6 +5,7 @@ use neutron_api::{Network, Port, SubnetPool};
 use neutron_client::{Filter, Neutron};
 use tokio::time::Instant;
 
+use crate::address::removal_of;
 use crate::ask::NetworkId;
 use crate::debt::{Debt, made_pools};
 use crate::error::{Error, Kind, told};
@@ -94,13 +95,14 @@ impl Kuryr {
         // Containers that have just gone may still have their ports.
         self.debts.addresses_freed(net.id, None, by).await;
         // Another host, or another network of this one, may be on it without any container now.
-        let others = self.pools_of_others(&neutron, net).await;
-        if let Ok(pools) = others
-            && !pools.is_empty()
-        {
-            let network = net.id;
-            return Err(Error::NetworkShared { network, pools });
-        }
+        let is_alone = match self.pools_of_others(&neutron, net).await {
+            Ok(pools) if !pools.is_empty() => {
+                let network = net.id;
+                return Err(Error::NetworkShared { network, pools });
+            }
+            Ok(_) => true,
+            Err(_) => false,
+        };
         let pools = made_pools(&net.subnets, &self.settings.subnet_pool_prefix);
         let debt = Debt::DeleteNetwork {
             network: net.id,
@@ -108,7 +110,14 @@ impl Kuryr {
         };
         // Without its network nobody would find a pool again.
         self.debts.intend(&debt).await;
-        let Err(refused) = neutron.delete::<Network>(net.id).await else {
+        let mut deleted = neutron.delete::<Network>(net.id).await;
+        if deleted.as_ref().is_err_and(is_conflict)
+            && is_alone
+            && self.let_go_forgotten(net, by).await
+        {
+            deleted = neutron.delete::<Network>(net.id).await;
+        }
+        let Err(refused) = deleted else {
             for pool in pools {
                 self.debts.pay(Debt::DeletePool(pool), by).await;
             }
@@ -116,7 +125,7 @@ impl Kuryr {
             return Ok(());
         };
         let others = self.ports_of_others(&neutron, net).await;
-        if refused.status() == Some(StatusCode::CONFLICT) && !others.is_empty() {
+        if is_conflict(&refused) && !others.is_empty() {
             self.debts.forgo(&debt).await;
             let (network, source) = (net.id, Box::new(refused));
             return Err(Error::NetworkInUse {
@@ -133,6 +142,25 @@ impl Kuryr {
             return Ok(());
         }
         Err(error)
+    }
+
+    /// Parts with ports that we have made on a network and that no endpoint has: the runtime, which removes the
+    /// network, has forgotten that it asked for their addresses. Whether there were any.
+    async fn let_go_forgotten(&self, net: &Net, by: Instant) -> bool {
+        let filter = Filter::new().with("network_id", net.id);
+        let ports = self.neutron.by(by).list::<Port>(&filter).await;
+        let mut found = false;
+        for port in ports.unwrap_or_default() {
+            if !self.reservations.is_claimed(port.id)
+                && !self.endpoints.have(port.id)
+                && self.is_left_over(&port).await.unwrap_or(false)
+            {
+                self.reservations.remove(port.id);
+                self.debts.owe(removal_of(&port, true)).await;
+                found = true;
+            }
+        }
+        found && self.debts.addresses_freed(net.id, None, by).await
     }
 
     /// The subnet pools by which other container networks know a network's subnets.
@@ -171,4 +199,9 @@ impl Kuryr {
             .map(|port| format!("{} ({} {})", port.id, port.device_owner, port.device_id))
             .collect()
     }
+}
+
+/// Whether Neutron refuses to remove what is in use.
+fn is_conflict(refusal: &neutron_client::Error) -> bool {
+    refusal.status() == Some(StatusCode::CONFLICT)
 }

@@ -13,7 +13,7 @@ use kuryr_testkit::faulty::Fate;
 use kuryr_testkit::notebook::Trouble;
 
 use crate::paper::Ink;
-use crate::world::{Made, Plan, Want, World, dual_stack, subnet};
+use crate::world::{Made, Plan, Want, World, dual_stack, new_network, soon, subnet};
 
 /// More exchanges than any of the stories below has.
 const FAR: usize = 80;
@@ -186,7 +186,7 @@ async fn a_program_killed_twice_while_it_removes_a_network_leaves_nothing() {
                 // It does not know yet what there is to remove.
                 world.restart();
                 world.wire.plan(|_, _| Fate::Take(FOR_EVER));
-                let delete = world.kuryr.delete_network(&made.id, crate::world::soon());
+                let delete = world.kuryr.delete_network(&made.id, soon());
                 assert!(tokio::time::timeout(MOMENT, delete).await.is_err());
                 world.kill();
                 let kill = move |number, _: &_| if number == k { fate } else { Fate::Pass };
@@ -208,14 +208,14 @@ async fn a_program_killed_while_it_leaves_a_network_of_somebody_elses_leaves_it_
         for k in 0..FAR {
             let (mut world, made) = crate::ports::adopted(&["10.50.0.0/24"]).await;
             let container = world.run(&made).await.unwrap();
-            assert!(world.kuryr.settled(crate::world::soon()).await);
+            assert!(world.kuryr.settled(soon()).await);
             let kill = move |number, _: &_| if number == k { fate } else { Fate::Pass };
             world.wire.plan(kill);
             world.stop(&made, &container).await;
             let was_killed = world.kill_deleting(&made, Duration::from_secs(2)).await;
             let when = format!("killed at exchange {k}, {fate:?}");
             world.two_minutes_pass().await;
-            assert!(world.kuryr.settled(crate::world::soon()).await);
+            assert!(world.kuryr.settled(soon()).await);
             assert_eq!(world.all::<neutron_api::Port>().await, [], "{when}");
             assert_eq!(world.all::<neutron_api::Network>().await.len(), 1);
             crate::ports::forget_theirs(&world).await;
@@ -306,7 +306,7 @@ async fn kill_with_adopted_port_at_each(points: impl Iterator<Item = Point>, ver
         };
         let reached = kill(&mut world, &made, verb, point, &want).await;
         world.two_minutes_pass().await;
-        assert!(world.kuryr.settled(crate::world::soon()).await);
+        assert!(world.kuryr.settled(soon()).await);
         let when = format!("{verb:?} killed {point:?}");
         assert_eq!(world.whole(port.id).await, before, "{when}");
         assert!(world.host.plugged().is_empty(), "{when}");
@@ -357,7 +357,7 @@ async fn kill(world: &mut World, made: &Made, verb: Verb, point: Point, want: &W
         Verb::Start | Verb::StartForgotten => None,
         Verb::Stop => Some(world.run_as(made, want).await.unwrap()),
     };
-    assert!(world.kuryr.settled(crate::world::soon()).await);
+    assert!(world.kuryr.settled(soon()).await);
     let reached = Arc::new(AtomicBool::new(false));
     match point {
         Point::Plugging(trouble) => {
@@ -411,10 +411,8 @@ async fn what_a_caller_that_has_hung_up_never_learns_of_is_removed_again() {
             let there = world.run(&made).await.unwrap();
             // Asked for once more, and not made by that.
             world.caller.hang_up();
-            let again = crate::world::new_network(&made, &plan);
-            let again = world
-                .kuryr
-                .create_network_for(&world.caller, again, crate::world::soon());
+            let again = new_network(&made, &plan);
+            let again = world.kuryr.create_network_for(&world.caller, again, soon());
             again.await.unwrap();
             world.port_of(&there).await;
             world.stop(&made, &there).await;
@@ -459,7 +457,7 @@ async fn an_attempt_is_not_undone_by_what_an_earlier_one_has_left() {
             internal: false,
             options: Default::default(),
         };
-        world.kuryr.create_network(new, crate::world::soon()).await
+        world.kuryr.create_network(new, soon()).await
     };
     world
         .wire
@@ -477,8 +475,58 @@ async fn an_attempt_is_not_undone_by_what_an_earlier_one_has_left() {
     attempt().await.unwrap_err();
     world.wire.plan(|_, _| Fate::Pass);
     attempt().await.unwrap();
-    assert!(world.kuryr.settled(crate::world::soon()).await);
+    assert!(world.kuryr.settled(soon()).await);
     assert_eq!(world.all::<neutron_api::Network>().await.len(), 1);
+}
+
+/// Docker asks for it again before Neutron has carried out the first request, whose connection broke.
+#[tokio::test(start_paused = true)]
+async fn a_network_that_comes_late_goes_although_docker_has_repeated_its_call() {
+    for seconds in [1, 4, 12, 30] {
+        let (world, plan) = (World::new(), dual_stack());
+        let late = Fate::CarryOutLater(Duration::from_secs(seconds));
+        let broken = AtomicBool::new(false);
+        world.wire.plan(move |_, request| {
+            let is_first = (request.method(), request.uri().path())
+                == (&http::Method::POST, "/v2.0/networks")
+                && !broken.swap(true, Relaxed);
+            if is_first { late } else { Fate::Pass }
+        });
+        let made = world.create_network(&plan).await.unwrap();
+        let again = new_network(&made, &plan);
+        world.kuryr.create_network(again, soon()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(70)).await;
+        let networks = world.all::<neutron_api::Network>().await;
+        assert_eq!(networks.len(), 1, "{seconds} s later: {networks:?}");
+        world.delete_network(&made).await;
+        world.assert_nothing_left("after that").await;
+    }
+}
+
+/// Of the requests that give a port a MAC address, one takes it from its host.
+#[tokio::test(start_paused = true)]
+async fn a_container_keeps_its_port_though_a_request_about_its_mac_address_comes_late() {
+    for k in 0..FAR {
+        let world = World::new();
+        let made = world.create_network(&dual_stack()).await.unwrap();
+        let late = Fate::CarryOutLater(Duration::from_secs(4));
+        world
+            .wire
+            .plan(move |number, _| if number == k { late } else { Fate::Pass });
+        let mac = "02:00:00:00:00:07".parse().unwrap();
+        let container = world.run_with(&made, None, Some(mac)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(70)).await;
+        let port = world.port_of(&container).await;
+        assert_eq!(port.host_id.as_deref(), Some("host1"), "exchange {k}");
+        assert_eq!(port.mac_address, mac, "exchange {k}");
+        let end = world.wire.log().len() <= k;
+        world.stop(&made, &container).await;
+        world.delete_network(&made).await;
+        world.assert_nothing_left(&format!("exchange {k}")).await;
+        if end {
+            break;
+        }
+    }
 }
 
 /// What is somebody else's is unchanged, wherever it went wrong.

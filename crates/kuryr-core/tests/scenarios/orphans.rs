@@ -5,7 +5,7 @@ use std::time::Duration;
 use kuryr_core::{BETWEEN_LOOKS, Orphan, Reason};
 use kuryr_testkit::notebook::Trouble;
 use kuryr_vif::Plug;
-use neutron_api::{NewPort, NewSecurityGroup, Port, PortChange, PortId, SecurityGroup};
+use neutron_api::{Network, NewPort, NewSecurityGroup, Port, PortChange, PortId, SecurityGroup};
 
 use crate::world::{Container, Made, World, dual_stack, soon};
 
@@ -80,6 +80,21 @@ async fn an_address_that_a_killed_runtime_has_forgotten_comes_back_within_two_mi
     tokio::select! {
         () = story => {}
         never = world.kuryr.keep_releasing_orphans() => never,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_with_an_address_that_a_killed_runtime_has_forgotten_is_removed_at_once() {
+    for restarted in [false, true] {
+        let mut world = World::new();
+        let made = world.create_network(&dual_stack()).await.unwrap();
+        world.reserve(&made).await;
+        if restarted {
+            world.restart();
+        }
+        world.kuryr.delete_network(&made.id, soon()).await.unwrap();
+        assert_eq!(world.all::<Network>().await, []);
+        world.assert_nothing_left("after its removal").await;
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kuryr_core::{AddressRequest, MacAddress, NewEndpoint};
 use kuryr_testkit::faulty::Fate;
+use kuryr_testkit::notebook::Trouble;
 use neutron_api::{IpVersion, Network, NewNetwork, NewPort, NewSubnet, Port, WantedIp};
 use neutron_client::Filter;
 use neutron_embedded::{EmbeddedSettings, Hosts};
@@ -89,6 +90,55 @@ async fn a_failed_start_leaves_a_port_as_it_was() {
     assert!(error.to_string().contains("host1"), "{error}");
     assert!(world.kuryr.settled(soon()).await);
     assert_eq!(world.whole(port.id).await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_whose_address_a_killed_runtime_has_forgotten_is_free_after_a_minute() {
+    for restarted in [false, true] {
+        let (mut world, made) = adopted(&["10.50.0.0/24"]).await;
+        let port = port(&world, &made, |_| {}).await;
+        let before = world.whole(port.id).await;
+        reserved(&world, &made).await;
+        if restarted {
+            world.restart();
+            // Not so soon that it may yet be the first one's.
+            sleep(Duration::from_secs(30)).await;
+            reserved(&world, &made).await;
+        }
+        let refused = world.run_with(&made, Some(ADDRESS), None).await;
+        refused.expect_err("it may be about to be used");
+        sleep(Duration::from_secs(61)).await;
+        let notes = world.notes();
+        assert!(
+            !notes.iter().any(|note| note.starts_with("port-")),
+            "{notes:?}"
+        );
+        let container = world.run_with(&made, Some(ADDRESS), None).await.unwrap();
+        sleep(Duration::from_secs(200)).await;
+        let host = now(&world, &port).await.host_id;
+        assert_eq!(host.as_deref(), Some("host1"), "while it is used");
+        world.stop(&made, &container).await;
+        assert!(world.kuryr.settled(soon()).await);
+        assert_eq!(world.whole(port.id).await, before);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_is_put_back_although_its_interface_could_not_be_unplugged_and_docker_has_asked_twice()
+ {
+    let (world, made) = adopted(&["10.50.0.0/24"]).await;
+    let port = port(&world, &made, |_| {}).await;
+    let before = world.whole(port.id).await;
+    let container = world.run_with(&made, Some(ADDRESS), None).await.unwrap();
+    world.host.meet(Some(Trouble::Refusal));
+    for _ in 0..2 {
+        let delete = world.kuryr.delete_endpoint(&made.id, &container.id, soon());
+        delete.await.unwrap_err();
+    }
+    world.host.meet(None);
+    world.two_minutes_pass().await;
+    assert_eq!(world.whole(port.id).await, before);
+    assert!(world.host.plugged().is_empty());
 }
 
 /// Whatever Docker says afterwards, or if it says nothing more.
@@ -394,7 +444,10 @@ pub(crate) async fn adopted_with(
     settings: EmbeddedSettings,
     ranges: &[&'static str],
 ) -> (World, Made) {
-    let world = World::with(settings);
+    adopted_in(World::with(settings), ranges).await
+}
+
+pub(crate) async fn adopted_in(world: World, ranges: &[&'static str]) -> (World, Made) {
     let new = NewNetwork {
         name: "theirs".into(),
         admin_state_up: true,
