@@ -3,6 +3,7 @@
 mod choose;
 mod existing;
 mod reservations;
+mod unreleased;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(crate) use choose::Restriction;
 pub(crate) use choose::chosen;
 use reservations::Released;
 pub(crate) use reservations::Reservations;
+pub(crate) use unreleased::Unreleased;
 
 impl Kuryr {
     /// Reserves an address, and with it a port that has it: one of ours, bound to this host, or one
@@ -77,7 +79,8 @@ impl Kuryr {
         if names::is_of_manager(&net.of) {
             return self.release_for_nodes(&net, address, by).await;
         }
-        if self.port_pools.released(net.id, address) {
+        let of_gone = self.unreleased.take(net.id, address);
+        if self.port_pools.released(net.id, address) || of_gone {
             return Ok(());
         }
         match self.reservations.release(net.id, address) {

@@ -11,7 +11,7 @@ use neutron_client::Neutron;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::address::Reservations;
+use crate::address::{Reservations, Unreleased};
 use crate::adopt::Adoptions;
 use crate::adopt::port::PortAdoptions;
 use crate::ask::{EndpointId, NetworkId, PoolId};
@@ -98,6 +98,7 @@ pub struct Shared {
     pub(crate) lull: Arc<Lull>,
     pub(crate) view: View,
     pub(crate) reservations: Reservations,
+    pub(crate) unreleased: Unreleased,
     pub(crate) endpoints: Endpoints,
     pub(crate) exposures: Exposures,
     pub(crate) network_turns: Keyed<NetworkId>,
@@ -149,6 +150,7 @@ impl Kuryr {
             publisher,
             view: View::default(),
             reservations: Reservations::default(),
+            unreleased: Unreleased::default(),
             endpoints: Endpoints::default(),
             exposures: Exposures::default(),
             network_turns: Keyed::default(),

@@ -46,6 +46,7 @@ impl Kuryr {
     ) -> Result<(), Error> {
         if let Some(endpoint) = self.endpoints.remove(id) {
             self.reservations.remove(endpoint.port.id);
+            self.unreleased.insert(&endpoint.port);
             if let Some(net) = self.view.get(network)
                 && let Some(lent) = &endpoint.lent
                 && self.recycle(&net, &endpoint.port, lent).await

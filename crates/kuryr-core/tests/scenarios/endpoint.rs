@@ -400,3 +400,26 @@ async fn nobody_waits_for_the_interface_of_a_container_that_ends_but_its_next_ow
     world.delete_network(&made).await;
     world.assert_nothing_left("after a slow interface").await;
 }
+
+/// Its port has gone by then, and Neutron has given the address to the next one.
+#[tokio::test(start_paused = true)]
+async fn the_release_of_an_address_takes_nothing_from_who_has_been_given_it_meanwhile() {
+    let world = World::new();
+    let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+    let gone = world.run(&made).await.unwrap();
+    let delete = world.kuryr.delete_endpoint(&made.id, &gone.id, soon());
+    delete.await.unwrap();
+    assert!(world.kuryr.settled(soon()).await);
+    let next = world.reserve(&made).await;
+    assert_eq!(next.addresses, gone.addresses);
+    let port = world.all::<Port>().await;
+    let (pool, address) = (&made.pools[0].id, gone.addresses[0].addr());
+    world
+        .kuryr
+        .release_address(pool, address, soon())
+        .await
+        .unwrap();
+    assert!(world.kuryr.settled(soon()).await);
+    assert_eq!(world.all::<Port>().await, port);
+    world.kuryr.create_endpoint(next, soon()).await.unwrap();
+}
