@@ -28,7 +28,7 @@ impl Kuryr {
         };
         let whose = (&port).into();
         let in_use = PortError::AddressInUse { address, whose };
-        self.adopt_port(&port, in_use).await?;
+        let port = self.adopt_port(port, in_use, by).await?;
         if let Some(mac) = ask.mac.filter(|mac| *mac != port.mac_address) {
             self.abandon_port(port.id).await;
             return Err(other_mac(&port, mac));
@@ -51,8 +51,8 @@ impl Kuryr {
             return Ok(None);
         };
         let whose = (&port).into();
-        self.adopt_port(&port, PortError::MacInUse { mac, whose })
-            .await?;
+        let in_use = PortError::MacInUse { mac, whose };
+        let port = self.adopt_port(port, in_use, by).await?;
         let of_subnet = port.fixed_ips.iter().find(|ip| ip.subnet_id == subnet.id);
         let address = match (ask.address, of_subnet) {
             (None, Some(ip)) => ip.ip_address,

@@ -23,17 +23,47 @@ use adoptions::Usage;
 pub(crate) use adoptions::{PortAdoption, PortAdoptions};
 
 impl Kuryr {
-    /// Adopts a port that an endpoint is going to use. It is not changed yet.
+    /// Adopts a port that an endpoint is going to use, and returns it as it is now. It is not changed yet.
     ///
     /// # Errors
     /// Somebody else uses the port, or what it is like can't be noted.
-    pub(crate) async fn adopt_port(&self, port: &Port, in_use: PortError) -> Result<(), Error> {
-        if !self.is_free(port).await? || !self.port_adoptions.begin(port).await? {
+    pub(crate) async fn adopt_port(
+        &self,
+        port: Port,
+        in_use: PortError,
+        by: Instant,
+    ) -> Result<Port, Error> {
+        if !self.is_free(&port).await? || !self.port_adoptions.claim(&port) {
             return Err(in_use.into());
         }
-        tracing::info!(port = %port.id, "adopting a port that was there before");
-        self.expire_port_adoption(port.id);
-        Ok(())
+        let id = port.id;
+        let adopted = self.adopt_claimed(port, in_use, by).await;
+        if adopted.is_ok() {
+            tracing::info!(port = %id, "adopting a port that was there before");
+            self.expire_port_adoption(id);
+        } else {
+            self.port_adoptions.end(id);
+        }
+        adopted
+    }
+
+    async fn adopt_claimed(
+        &self,
+        mut port: Port,
+        in_use: PortError,
+        by: Instant,
+    ) -> Result<Port, Error> {
+        if Self::host_of(&port) == Some(self.settings.host.as_str()) {
+            // As its last endpoint had it: it is about to be put back, or was since it was read.
+            self.debts.settled(by, |debt| debt.is_about(&port)).await;
+            let found = self.neutron.by(by).find::<Port>(port.id).await;
+            port = match found.map_err(told(format!("look up port {}", port.id)))? {
+                Some(now) if self.is_free(&now).await? => now,
+                Some(_) | None => return Err(in_use.into()),
+            };
+        }
+        self.port_adoptions.begin(&port).await?;
+        Ok(port)
     }
 
     /// Whether nobody uses a port that is not ours, as far as it and this host say.

@@ -149,18 +149,23 @@ impl PortAdoptions {
         of_it.map(|adoption| adoption.port).collect()
     }
 
-    /// Notes how a port is; false if it is adopted already.
-    pub(super) async fn begin(&self, port: &Port) -> Result<bool, Error> {
-        let adoption = PortAdoption::new(port);
+    /// Lets nobody else adopt a port; false if somebody has.
+    pub(super) fn claim(&self, port: &Port) -> bool {
         match self.all().entry(port.id) {
-            Entry::Occupied(_) => return Ok(false),
-            Entry::Vacant(place) => drop(place.insert(adoption.clone())),
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(PortAdoption::new(port));
+                true
+            }
         }
-        let noted = self.note(adoption).await;
-        if noted.is_err() {
-            self.all().remove(&port.id);
-        }
-        noted.map(|()| true)
+    }
+
+    /// Notes how a port is.
+    pub(super) async fn begin(&self, port: &Port) -> Result<(), Error> {
+        let adoption = PortAdoption::new(port);
+        self.note(adoption.clone()).await?;
+        self.all().insert(port.id, adoption);
+        Ok(())
     }
 
     /// Notes what is going to be made of a port, for which endpoint.
