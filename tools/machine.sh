@@ -1,10 +1,13 @@
 # shellcheck shell=bash
-# A machine with Debian's cloud kernel and files of this one's, in QEMU: for tools/kernel and tools/guest.
+# A machine with a kernel of Debian's and files of this one's, in QEMU: for tools/kernel and tools/guest.
 #
 # Kernel and QEMU are unpacked into the lab's cache and not installed. QEMU emulates: KVM is often
 # absent, or broken, in a virtual machine.
 
 cache=${KURYR_LAB_CACHE:-/var/lib/kuryr-lab}/kernel
+# The kernel's package, and the suite that QEMU is from, if not this machine's.
+kernel=linux-image-cloud-amd64
+suite=
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -27,11 +30,13 @@ fetch_packages() { # IMAGE
     # Those of other kernels, and what was cut short.
     rm -rf "$cache"/linux-image-*
     new=$(mktemp -d "$cache/$image.new.XXXXXX")
-    say "fetching $image and QEMU"
+    say "fetching $image and QEMU${suite:+ of $suite}"
     mkdir "$new/packages"
+    [[ -z $suite ]] || know_suite
     # What is on this machine already of what QEMU needs is not fetched.
     mapfile -t missing < <(missing_for qemu-system-x86)
-    (cd "$new/packages" && apt-get download -q "$image" "${missing[@]}" >&2)
+    (cd "$new/packages" && apt download -q "$image" "${missing[@]}" >&2)
+    rm -rf "$cache/apt"
     for package in "$new"/packages/*.deb; do dpkg -x "$package" "$new"; done
     rm -r "$new/packages"
     depmod -b "$new" "$(basename "$new"/lib/modules/*)"
@@ -39,11 +44,36 @@ fetch_packages() { # IMAGE
 }
 
 image() { # the kernel's package, whose name has its version
-    apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '$1 == "Depends:" { print $2; found = 1; exit } END { exit !found }'
+    apt-cache depends "$kernel" 2>/dev/null | awk '$1 == "Depends:" { print $2; found = 1; exit } END { exit !found }'
 }
 
 missing_for() { # PACKAGE
-    apt-get install -s --no-install-recommends "$1" | awk '$1 == "Inst" { print $2 }'
+    apt install -s --no-install-recommends "$1" | awk '$1 == "Inst" { print $2 }'
+}
+
+# Lists of this machine's suites and of one more, which the machine itself needs not know.
+know_suite() {
+    local apt=$cache/apt mirror
+    rm -rf "$apt"
+    mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$apt/parts"
+    cp /etc/apt/sources.list.d/*.{list,sources} "$apt/parts" 2>/dev/null || true
+    cp /etc/apt/sources.list "$apt/parts/machine.list" 2>/dev/null || true
+    # shellcheck disable=SC2016
+    mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(COMPONENT)' 'Created-By: Packages' |
+        awk '$2 == "Debian" && $3 == "main" && $1 !~ /security/ { print $1; exit }')
+    [[ -n $mirror ]] || { say "apt knows no Debian mirror on this machine" && exit 1; }
+    printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$mirror" "$suite" >"$apt/parts/suite.list"
+    apt update -q >&2
+}
+
+apt() {
+    local options=()
+    if [[ -n $suite ]]; then
+        options=(-t "$suite" -o "Dir::Etc::sourcelist=/dev/null" -o "Dir::Etc::sourceparts=$cache/apt/parts"
+            -o "Dir::State::lists=$cache/apt/lists" -o "Dir::Cache=$cache/apt" -o APT::Sandbox::User=root
+            -o Acquire::Languages=none)
+    fi
+    apt-get "${options[@]}" "$@"
 }
 
 # --- the machine's files

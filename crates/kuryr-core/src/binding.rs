@@ -1,5 +1,6 @@
 //! From a Neutron port to an interface on this host: a function of the two alone.
 
+mod device;
 mod python;
 
 use kuryr_vif::{Attachment, Binding, Datapath, Filter, Switch, Vif};
@@ -32,11 +33,19 @@ pub(crate) fn vif(port: &Port, host: &str, owner: &str, mtu: u32) -> Result<Vif,
 /// an Open vSwitch that offloads to a card says `ovs` of the card's own interfaces, too, and a pair in
 /// place of one would not be what was asked for. A program may know the kind.
 pub(crate) fn switch(port: &Port, host: &str) -> Result<Switch, Error> {
-    let kind = special_kind(port);
-    match (kind, by_vif_type(port, host)) {
-        (None, switch) => switch,
-        (Some(_), Ok(Switch::Program(binding))) => Ok(Switch::Program(binding)),
-        (Some(kind), Ok(_) | Err(_)) => Err(no_such_kind(port, host, kind)),
+    let Some(kind) = special_kind(port) else {
+        return by_vif_type(port, host);
+    };
+    if let Some(device) = device::of(port, kind) {
+        return device.map(Switch::Device).map_err(|hint| Error::Binding {
+            port: port.id,
+            host: host.to_owned(),
+            hint,
+        });
+    }
+    match by_vif_type(port, host) {
+        Ok(Switch::Program(binding)) => Ok(Switch::Program(binding)),
+        Ok(_) | Err(_) => Err(no_such_kind(port, host, kind)),
     }
 }
 
@@ -46,16 +55,26 @@ pub(crate) fn special_kind(port: &Port) -> Option<&str> {
 }
 
 /// That the port is for a kind of interface that can't be made.
-pub(crate) fn no_such_kind(port: &Port, host: &str, kind: &str) -> Error {
+fn no_such_kind(port: &Port, host: &str, kind: &str) -> Error {
+    let hint = match (device::is_of_card(kind), port.vif_type.as_deref()) {
+        (true, Some("binding_failed" | "unbound")) => format!(
+            "it is for a device of an SR-IOV card (binding:vnic_type is {kind}), and Neutron could not bind it: is \
+             sriovnicswitch among ML2's mechanism_drivers, is a NIC Switch agent alive on a host of just this name \
+             (openstack network agent list --agent-type nic), and is the network of type flat or vlan, on a physical \
+             network that this agent's physical_device_mappings have?"
+        ),
+        (true, _) | (false, _) => format!(
+            "it is for an interface of kind {kind} (binding:vnic_type), which this version can't make where Neutron \
+             binds it as {}, whatever driver is configured: take a port of kind normal (openstack port set --vnic-type \
+             normal {}), or a host where a program in bindir plugs what Neutron binds such ports to",
+            port.vif_type.as_deref().unwrap_or("nothing that it shows"),
+            port.id
+        ),
+    };
     Error::Binding {
         port: port.id,
         host: host.to_owned(),
-        hint: format!(
-            "it is for an interface of kind {kind} (binding:vnic_type), which this version can't make, whatever driver \
-             is configured: take a port of kind normal (openstack port set --vnic-type normal {}), or a host where a \
-             program in bindir plugs what Neutron binds such ports to",
-            port.id
-        ),
+        hint,
     }
 }
 
@@ -153,6 +172,7 @@ fn program(port: &Port, vif_type: &str) -> Result<Switch, String> {
 
 #[cfg(test)]
 mod tests {
+    use kuryr_vif::{Device, FunctionSettings, Part, PciSlot};
     use serde_json::json;
 
     use super::*;
@@ -205,7 +225,7 @@ mod tests {
             for vif_type in ["ovs", "bridge", "tap", "binding_failed"] {
                 let port = port(&json!({"binding:vif_type": vif_type, "binding:vnic_type": kind}));
                 let error = switch(&port, "h").unwrap_err().to_string();
-                assert!(error.contains(&format!("kind {kind} ")), "{error}");
+                assert!(error.contains(kind), "{error}");
             }
             let port = port(&json!({"binding:vif_type": "hw_veb", "binding:vnic_type": kind}));
             let made = switch(&port, "h").unwrap();
@@ -213,6 +233,118 @@ mod tests {
         }
         let port = port(&json!({"binding:vif_type": "tap", "binding:vnic_type": "normal"}));
         assert_eq!(switch(&port, "h").unwrap(), Switch::Tap);
+    }
+
+    #[test]
+    fn a_port_that_names_a_device_of_a_card_has_that() {
+        let port = |kind: &str, vif_type: &str, more: &serde_json::Value| {
+            let mut all = json!({
+                "binding:vnic_type": kind,
+                "binding:vif_type": vif_type,
+                "binding:profile": {"pci_slot": "0000:01:10.0", "trusted": "true"},
+                "binding:vif_details": {"port_filter": false, "vlan": "100"},
+            });
+            let more = more.as_object().unwrap().clone();
+            all.as_object_mut().unwrap().extend(more);
+            port(&all)
+        };
+        let slot: PciSlot = "0000:01:10.0".parse().unwrap();
+        let settings = FunctionSettings {
+            vlan: 100,
+            spoof_check: true,
+            trusted: true,
+            rates: None,
+        };
+        let made = |port: &Port| {
+            let Switch::Device(device) = switch(port, "h").unwrap() else {
+                panic!("it is plugged otherwise");
+            };
+            device
+        };
+        let device = |part| Device {
+            slot: slot.clone(),
+            part,
+        };
+        let part = Part::Function(settings);
+        assert_eq!(made(&port("direct", "hw_veb", &json!({}))), device(part));
+        let part = Part::Macvtap(settings);
+        assert_eq!(made(&port("macvtap", "hw_veb", &json!({}))), device(part));
+        let plain = FunctionSettings {
+            vlan: 0,
+            spoof_check: false,
+            trusted: false,
+            rates: None,
+        };
+        let more = json!({
+            "binding:profile": {"pci_slot": "0000:01:10.0"},
+            "binding:vif_details": {"vlan": 0},
+            "port_security_enabled": false,
+        });
+        let part = Part::Function(plain);
+        assert_eq!(made(&port("direct", "hw_veb", &more)), device(part));
+        let whole = port("direct-physical", "hostdev_physical", &more);
+        assert_eq!(made(&whole), device(Part::Card));
+    }
+
+    #[test]
+    fn a_device_that_can_not_be_meant_is_refused() {
+        for (kind, vif_type, profile, details, said) in [
+            (
+                "direct",
+                "hw_veb",
+                json!({"pci_slot": "01:10.0"}),
+                json!({}),
+                "0000:01:10.0",
+            ),
+            (
+                "direct",
+                "hw_veb",
+                json!({"pci_slot": 7}),
+                json!({}),
+                "pci_slot",
+            ),
+            (
+                "direct",
+                "hw_veb",
+                json!({"pci_slot": "0000:01:10.0"}),
+                json!({"vlan": "5000"}),
+                "VLAN",
+            ),
+            (
+                "direct",
+                "hw_veb",
+                json!({"pci_slot": "0000:01:10.0"}),
+                json!({"vlan": "x"}),
+                "VLAN",
+            ),
+            (
+                "direct-physical",
+                "hostdev_physical",
+                json!({"pci_slot": "0000:01:00.0"}),
+                json!({"vlan": "100"}),
+                "type flat",
+            ),
+        ] {
+            let port = port(&json!({
+                "binding:vnic_type": kind,
+                "binding:vif_type": vif_type,
+                "binding:profile": profile,
+                "binding:vif_details": details,
+            }));
+            let error = switch(&port, "h").unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_device_that_neutron_could_not_bind_says_what_neutron_needs() {
+        let port = port(&json!({
+            "binding:vnic_type": "direct",
+            "binding:vif_type": "binding_failed",
+            "binding:profile": {"pci_slot": "0000:01:10.0"},
+        }));
+        let error = switch(&port, "h").unwrap_err().to_string();
+        assert!(error.contains("sriovnicswitch"), "{error}");
     }
 
     #[test]

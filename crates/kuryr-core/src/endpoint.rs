@@ -9,7 +9,7 @@ mod wired;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use kuryr_vif::{Attachment as Plugged, Switch};
+use kuryr_vif::{Attachment as Plugged, Sharing, Switch};
 use neutron_api::{Port, PortChange, PortId};
 use tokio::time::Instant;
 
@@ -17,7 +17,6 @@ use crate::ask::{
     Attachment, Caller, Details, EndpointId, ExposedPort, Interface, NetworkId, NewEndpoint, Route,
 };
 use crate::debt::Debt;
-use crate::driver::Driver;
 use crate::error::{Error, PortError, plugging, told};
 use crate::kuryr::Kuryr;
 use crate::names;
@@ -213,7 +212,11 @@ impl Kuryr {
         let port = self.change_settings(port, settings, by).await?;
         let mut interface = interface(net, &port)?;
         let vif = self.vif(net, &port, new.id.as_str(), by).await?;
-        if matches!(self.driver_of(net), Driver::Ipvlan | Driver::IpvlanL3) {
+        if let Switch::Parent {
+            sharing: Sharing::Ipvlan | Sharing::IpvlanL3,
+            ..
+        } = vif.attachment.switch
+        {
             interface.mac = None;
         }
         let label = (!adopted).then(|| Debt::Label {
@@ -307,10 +310,11 @@ impl Kuryr {
     }
 }
 
-/// Where this host's side of an endpoint is: the end that stays here, or what the container shares.
+/// Where this host's side of an endpoint is: the end that stays here, or what the container shares or has.
 fn host_interface(plugged: &Plugged) -> String {
     match &plugged.switch {
         Switch::Parent { parent, .. } => parent.to_string(),
+        Switch::Device(device) => device.slot.to_string(),
         Switch::OpenVSwitch { .. }
         | Switch::Hybrid { .. }
         | Switch::LinuxBridge { .. }

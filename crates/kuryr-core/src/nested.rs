@@ -313,13 +313,13 @@ impl Kuryr {
         by: Instant,
     ) -> Result<Vif, Error> {
         let driver = self.driver_of(net);
-        if driver == Driver::Veth {
+        // What a port is for counts more than the driver.
+        let is_special = || binding::special_kind(port).is_some();
+        let is_adopted = self.port_adoptions.has(port.id);
+        if driver == Driver::Veth || is_adopted && is_special() {
             return binding::vif(port, &self.settings.host, owner, net.mtu);
         }
-        if self.port_adoptions.has(port.id) {
-            if let Some(kind) = binding::special_kind(port) {
-                return Err(binding::no_such_kind(port, &self.settings.host, kind));
-            }
+        if is_adopted {
             let port = port.id;
             return Err(PortError::NotByGuest { port, driver }.into());
         }

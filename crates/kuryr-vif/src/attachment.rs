@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use crate::{IfName, InvalidIfName, MacAddress, ProgramName};
+use crate::{Device, IfName, InvalidIfName, MacAddress, ProgramName};
 
 /// What is plugged, enough to unplug it; it can be found again from the host alone.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -41,7 +41,8 @@ impl Attachment {
             | Switch::AgentBridge { .. }
             | Switch::Tap
             | Switch::Program(_)
-            | Switch::Parent { .. } => &self.host,
+            | Switch::Parent { .. }
+            | Switch::Device(_) => &self.host,
         }
     }
 }
@@ -88,6 +89,9 @@ pub enum Switch {
         /// How it is shared.
         sharing: Sharing,
     },
+    /// Nothing: a device of an SR-IOV card goes into the container itself, and the card is the switch.
+    /// There is no host end.
+    Device(Device),
 }
 
 /// How an interface of this machine is shared with containers.
@@ -115,7 +119,8 @@ impl Switch {
             | Self::AgentBridge { .. }
             | Self::Tap
             | Self::Program(_)
-            | Self::Parent { .. } => None,
+            | Self::Parent { .. }
+            | Self::Device(_) => None,
         }
     }
 
@@ -125,7 +130,7 @@ impl Switch {
             Self::OpenVSwitch { bridge, .. } | Self::Hybrid { bridge, .. } => bridge,
             Self::LinuxBridge { bridge } | Self::AgentBridge { bridge } => bridge.as_str(),
             Self::Parent { parent, .. } => parent.as_str(),
-            Self::Tap | Self::Program(_) => "",
+            Self::Tap | Self::Program(_) | Self::Device(_) => "",
         }
     }
 }

@@ -1,8 +1,13 @@
 //! Why an interface could not be plugged or unplugged.
 
+mod device;
+
 use std::path::PathBuf;
 
-use crate::{IfName, KernelError, OvsdbError};
+use crate::{IfName, KernelError, OvsdbError, PciSlot};
+
+pub use device::DeviceTrouble;
+pub(crate) use device::is_for_guests;
 
 /// Why an interface could not be plugged or unplugged.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +91,16 @@ pub enum Error {
         parent: IfName,
         /// The VLAN id.
         id: u16,
+    },
+    /// A device of a card can't go into a container, or come back.
+    #[error("could not {action} PCI device {slot}")]
+    Device {
+        /// What was being done.
+        action: &'static str,
+        /// Where the device is.
+        slot: PciSlot,
+        /// What is in the way.
+        source: Box<DeviceTrouble>,
     },
     /// What the interface needs on this host is not there.
     #[error("could not plug {interface}")]

@@ -1,5 +1,6 @@
 //! This machine: plugs through its kernel, its Open vSwitch and its programs.
 
+mod devices;
 mod thread;
 mod ways;
 
@@ -18,7 +19,10 @@ use crate::notes::{Note, Notes};
 use crate::ovs::Ovs;
 use crate::program::Programs;
 use crate::serial::Serial;
-use crate::{Attachment, Bridge, Error, HostRoute, IfName, MacAddress, Plug, Sharing, Switch, Vif};
+use crate::{
+    Attachment, Bridge, Error, FreeFunction, HostRoute, IfName, MacAddress, Part, Plug, Sharing,
+    Switch, Vif,
+};
 
 /// Where this machine's parts are.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -178,6 +182,7 @@ impl Plug for Host {
             Switch::Parent { parent, sharing } => {
                 self.plug_on(&held, vif, (parent, *sharing), deadline).await
             }
+            Switch::Device(device) => self.plug_device(&held, vif, device, deadline).await,
         }
     }
 
@@ -187,6 +192,10 @@ impl Plug for Host {
         let held = self.serial.hold("unplug", host, deadline).await?;
         if matches!(attachment.switch, Switch::Parent { .. }) {
             return self.unplug_from_parent(&held, attachment, deadline).await;
+        }
+        if let Switch::Device(device) = &attachment.switch {
+            let unplugged = self.unplug_device(&held, attachment, device, deadline);
+            return unplugged.await;
         }
         let switch = match &attachment.switch {
             Switch::OpenVSwitch { .. } | Switch::Hybrid { .. } => {
@@ -202,7 +211,8 @@ impl Plug for Host {
             Switch::LinuxBridge { .. }
             | Switch::AgentBridge { .. }
             | Switch::Tap
-            | Switch::Parent { .. } => Ok(()),
+            | Switch::Parent { .. }
+            | Switch::Device(_) => Ok(()),
         };
         let pair = ways::remove(&held, host, deadline).await;
         let between = match &attachment.switch {
@@ -212,7 +222,8 @@ impl Plug for Host {
             | Switch::AgentBridge { .. }
             | Switch::Tap
             | Switch::Program(_)
-            | Switch::Parent { .. } => Ok(()),
+            | Switch::Parent { .. }
+            | Switch::Device(_) => Ok(()),
         };
         Error::join(Error::join(switch, pair), between)?;
         self.notes.erase(host).await
@@ -235,8 +246,8 @@ impl Plug for Host {
                 let look = move || veth::is_bridge_port(&name);
                 self.watch_until(attachment, deadline, look).await
             }
-            // The parent forwards; what others let it send there is no sign of here.
-            Switch::Parent { .. } => match self.notes.read(host).await? {
+            // Parent and card forward; what others let it send there is no sign of here.
+            Switch::Parent { .. } | Switch::Device(_) => match self.notes.read(host).await? {
                 Some(note) if note.is_bound => Ok(true),
                 Some(_) | None => Err(Error::NotPlugged {
                     interface: attachment.container.clone(),
@@ -269,6 +280,10 @@ impl Plug for Host {
             // This machine routes, and the neighbours know its own address.
             return Ok(());
         }
+        if let Switch::Device(_) = attachment.switch {
+            // A card takes its time until a function has a carrier: what is said before is lost.
+            return Ok(());
+        }
         let container = attachment.container.clone();
         let mac = self.address_on_wire(attachment, mac).await?;
         let held = self
@@ -279,7 +294,8 @@ impl Plug for Host {
             Switch::OpenVSwitch { .. }
             | Switch::Tap
             | Switch::Program(_)
-            | Switch::Parent { .. } => None,
+            | Switch::Parent { .. }
+            | Switch::Device(_) => None,
             Switch::LinuxBridge { .. } | Switch::AgentBridge { .. } | Switch::Hybrid { .. } => {
                 Some(attachment.host.clone())
             }
@@ -299,11 +315,16 @@ impl Plug for Host {
     }
 
     async fn is_taken(&self, attachment: &Attachment) -> Result<bool, Error> {
+        if let Switch::Device(device) = &attachment.switch
+            && !matches!(device.part, Part::Macvtap(_))
+        {
+            return self.is_away(device).await;
+        }
         let attachment = attachment.clone();
         // No turn is taken: this only looks.
         let look = spawn_blocking(move || match &attachment.switch {
             // It has no end that stays: what is not here may be in a container.
-            Switch::Parent { .. } => Ok(!veth::is_here(&attachment.container)?),
+            Switch::Parent { .. } | Switch::Device(_) => Ok(!veth::is_here(&attachment.container)?),
             Switch::OpenVSwitch { .. }
             | Switch::Hybrid { .. }
             | Switch::LinuxBridge { .. }
@@ -333,6 +354,10 @@ impl Plug for Host {
         }
         self.plug_into_ovs(&held, vif, deadline).await?;
         Ok(true)
+    }
+
+    async fn free_functions(&self, card: &IfName) -> Result<Vec<FreeFunction>, Error> {
+        self.functions_without_user(card).await
     }
 
     #[tracing::instrument(level = "debug", skip(self))]

@@ -3,6 +3,7 @@
 pub(crate) mod announce;
 mod attribute;
 pub(crate) mod bridge;
+pub(crate) mod device;
 pub(crate) mod filter;
 mod link;
 mod mark;

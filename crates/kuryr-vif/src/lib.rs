@@ -5,6 +5,7 @@
 //! is the kernel and the Open vSwitch of this machine. [`Publish`] leads ports of the host to containers.
 
 mod attachment;
+mod device;
 mod error;
 mod host;
 mod kernel;
@@ -14,6 +15,7 @@ mod needs;
 mod notes;
 mod ovs;
 mod ovsdb;
+mod pci;
 mod program;
 mod publish;
 mod serial;
@@ -26,7 +28,8 @@ pub use tokio::time::Instant;
 pub use crate::attachment::{
     Attachment, Binding, Bridge, Datapath, Filter, HostRoute, Sharing, Switch, Vif,
 };
-pub use crate::error::Error;
+pub use crate::device::{Device, FreeFunction, FunctionSettings, Part, Rates};
+pub use crate::error::{DeviceTrouble, Error};
 pub use crate::host::{Host, HostSettings};
 pub use crate::kernel::KernelError;
 pub use crate::kernel::sets::{FilterFamily, FilterSets, SetChange, SetElement, SetValue, SetVerb};
@@ -34,6 +37,7 @@ pub use crate::kernel::watch::LinkWatch;
 pub use crate::mac::{InvalidMacAddress, MacAddress};
 pub use crate::name::{IfName, InvalidIfName, InvalidProgramName, ProgramName};
 pub use crate::ovsdb::OvsdbError;
+pub use crate::pci::{InvalidPciSlot, PciSlot};
 pub use crate::publish::{Publish, PublishError, PublishedPort, Transport};
 
 /// Makes interfaces exist, or not exist, on a host.
@@ -85,6 +89,13 @@ pub trait Plug: Send + Sync {
     /// A host that does not look says false: what is unplugged and plugged again is always as new.
     async fn take_back(&self, _vif: &Vif, _deadline: Instant) -> Result<bool, Error> {
         Ok(false)
+    }
+
+    /// The virtual functions of a card that a container could have now, in the card's order.
+    ///
+    /// A host that has no cards has none.
+    async fn free_functions(&self, _card: &IfName) -> Result<Vec<FreeFunction>, Error> {
+        Ok(Vec::new())
     }
 
     /// What is plugged here for `owner`, found from the host alone.

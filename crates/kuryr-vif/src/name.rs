@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::PciSlot;
+
 /// The name of a network interface: 1 to 15 bytes, without `/` or white space, not `.` or `..`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct IfName(String);
@@ -24,6 +26,11 @@ impl IfName {
     pub(crate) fn of_port(prefix: &str, port: &str) -> Result<Self, InvalidIfName> {
         let name: String = prefix.chars().chain(port.chars()).take(14).collect();
         name.parse()
+    }
+
+    /// What stands for a device where interfaces take turns.
+    pub(crate) fn of_slot(slot: &PciSlot) -> Self {
+        Self(slot.to_string())
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) struct Needs {
 }
 
 /// The table. MTU: that of the network, on both ends and on all that is between; with a parent, at most
-/// the parent's. Queues: one each, as no way here spreads a container's packets over several.
+/// the parent's; a card refuses what it can't. Queues: one each, as no way here spreads a container's packets over several.
 pub(crate) fn of(switch: &Switch) -> Needs {
     let own_checksums = match switch {
         // Hardware that forwards for the kernel's datapath (hw-offload) gets the packets of a veth
@@ -21,8 +21,8 @@ pub(crate) fn of(switch: &Switch) -> Needs {
             Datapath::Userspace => true,
         },
         Switch::LinuxBridge { .. } | Switch::AgentBridge { .. } | Switch::Tap => false,
-        // The parent's driver says what it can, and the kernel computes the rest.
-        Switch::Parent { .. } => false,
+        // The parent's driver, or the card's, says what it can, and the kernel computes the rest.
+        Switch::Parent { .. } | Switch::Device(_) => false,
         // Who knows what is behind it; computing them costs little, leaving them out costs TCP.
         Switch::Program(_) => true,
     };

@@ -6,6 +6,8 @@
 //! needs what binding needed, also when the interface is gone. And of an interface that has no end here
 //! nothing is left when it has moved into a container.
 
+mod device;
+
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use tokio::fs;
 use tokio::task::spawn_blocking;
 
-use crate::{Attachment, Binding, Datapath, Error, Filter, IfName, Sharing, Switch};
+use crate::kernel::device::Before;
+use crate::{Attachment, Binding, Datapath, Error, Filter, IfName, PciSlot, Sharing, Switch};
 
 #[derive(Clone)]
 pub(crate) struct Notes {
@@ -25,11 +28,13 @@ pub(crate) struct Notes {
 pub(crate) struct Note {
     pub(crate) attachment: Attachment,
     pub(crate) is_bound: bool,
+    /// How the interface of a card's device was, which is to be so again.
+    pub(crate) before: Option<Before>,
 }
 
-/// The version of the notes that this program writes. A later one is for what an earlier program must
+/// The latest version of notes that this program knows. A later one is for what an earlier program must
 /// not take for a note of its own.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// As it is written.
 #[derive(Deserialize, Serialize)]
@@ -91,6 +96,27 @@ enum Way {
         parent: String,
         id: u16,
     },
+    Device(device::Written),
+}
+
+impl Way {
+    /// Each note is of the first version that knew its way: who goes back to an earlier program can, as
+    /// long as nothing is plugged in a way that it does not know.
+    fn version(&self) -> u64 {
+        match self {
+            Self::OpenVSwitch { .. }
+            | Self::Hybrid { .. }
+            | Self::LinuxBridge { .. }
+            | Self::AgentBridge { .. }
+            | Self::Tap
+            | Self::Program { .. }
+            | Self::Macvlan { .. }
+            | Self::Ipvlan { .. }
+            | Self::IpvlanL3 { .. }
+            | Self::Vlan { .. } => 1,
+            Self::Device(_) => 2,
+        }
+    }
 }
 
 impl Note {
@@ -98,11 +124,22 @@ impl Note {
         Self {
             attachment: attachment.clone(),
             is_bound,
+            before: None,
         }
     }
-}
 
-impl Note {
+    /// Of a device, whose interface was like this.
+    pub(crate) fn of_device(
+        attachment: &Attachment,
+        before: Option<&Before>,
+        is_bound: bool,
+    ) -> Self {
+        Self {
+            before: before.cloned(),
+            ..Self::of(attachment, is_bound)
+        }
+    }
+
     /// Of a pair that no program has bound yet, or any more.
     pub(crate) fn unbound(attachment: &Attachment) -> Self {
         let switch = Switch::Tap;
@@ -190,6 +227,12 @@ impl Notes {
             .collect())
     }
 
+    /// What a card's device is plugged for, if anything.
+    pub(crate) async fn user_of(&self, slot: &PciSlot) -> Result<Option<Attachment>, Error> {
+        let has = |attachment: &Attachment| matches!(&attachment.switch, Switch::Device(device) if device.slot == *slot);
+        Ok(self.attachments(None).await?.into_iter().find(has))
+    }
+
     /// All that can be read; a note that can't be is told of. Where one is newer none is: what is noted
     /// there would be taken for nobody's.
     async fn all(&self) -> Result<Vec<Note>, Error> {
@@ -272,9 +315,10 @@ fn format(note: &Note) -> io::Result<Vec<u8>> {
             bridge: bridge.to_string(),
         },
         Switch::Tap => Way::Tap,
+        Switch::Device(device) => Way::Device(device::format(device, note.before.as_ref())),
     };
     let written = Written {
-        version: VERSION,
+        version: way.version(),
         port: attachment.interface_id.clone(),
         endpoint: attachment.owner.clone(),
         way,
@@ -296,6 +340,7 @@ fn parse(bytes: &[u8]) -> io::Result<Note> {
         false => Datapath::Kernel,
     };
     let named = |bridge: &str| bridge.parse::<IfName>().map_err(|error| invalid(&error));
+    let mut before = None;
     let switch = match written.way {
         Way::OpenVSwitch { bridge, userspace } => Switch::OpenVSwitch {
             bridge,
@@ -330,11 +375,17 @@ fn parse(bytes: &[u8]) -> io::Result<Note> {
         Way::Ipvlan { parent } => shared(&parent, Sharing::Ipvlan)?,
         Way::IpvlanL3 { parent } => shared(&parent, Sharing::IpvlanL3)?,
         Way::Vlan { parent, id } => shared(&parent, Sharing::Vlan(id))?,
+        Way::Device(written) => {
+            let (device, was) = device::parse(&written)?;
+            before = was;
+            Switch::Device(device)
+        }
     };
     let attachment = Attachment::of_port(&written.port, &written.endpoint, switch);
     Ok(Note {
         attachment: attachment.map_err(|error| invalid(&error))?,
         is_bound: written.bound,
+        before,
     })
 }
 
@@ -347,6 +398,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::Part;
 
     /// Each as an earlier version, or this one, has written it: `tests/state`.
     const WRITTEN: &[(&str, &str)] = &[
@@ -369,6 +421,12 @@ mod tests {
             include_str!("../tests/state/1/tap04040404-04"),
         ),
         ("1/tap", include_str!("../tests/state/1/tap05050505-05")),
+        (
+            "2/function",
+            include_str!("../tests/state/2/tap06060606-06"),
+        ),
+        ("2/macvtap", include_str!("../tests/state/2/tap07070707-07")),
+        ("2/card", include_str!("../tests/state/2/tap08080808-08")),
     ];
 
     #[test]
@@ -388,11 +446,18 @@ mod tests {
                 Switch::LinuxBridge { .. } => "linuxbridge",
                 Switch::AgentBridge { .. } => "agentbridge",
                 Switch::Tap => "tap",
+                Switch::Device(device) => match device.part {
+                    Part::Function(_) => "function",
+                    Part::Macvtap(_) => "macvtap",
+                    Part::Card => "card",
+                },
             };
             assert!(what.ends_with(kind), "{what}: {kind}");
             let value = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
             let mut expected = value(written.as_bytes());
-            expected["version"] = VERSION.into();
+            if what.starts_with('0') {
+                expected["version"] = 1.into();
+            }
             assert_eq!(value(&format(&note).unwrap()), expected, "{what}");
         }
     }
@@ -401,7 +466,7 @@ mod tests {
     async fn a_note_of_a_newer_version_is_refused_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tap6c0a4a9e-11");
-        let note = r#"{"version": 2, "all": "else is other"}"#;
+        let note = r#"{"version": 3, "all": "else is other"}"#;
         fs::write(&path, note).unwrap();
         fs::write(folder.path().join("tap77aa0b1c-2d"), "damaged").unwrap();
         let notes = Notes::new(folder.path().to_owned());
@@ -416,7 +481,7 @@ mod tests {
         for refusal in refusals {
             let refusal = refusal.unwrap_err().to_string();
             let expected = format!(
-                "{} was written by a newer Kuryr (version 2, this one knows up to 1)",
+                "{} was written by a newer Kuryr (version 3, this one knows up to 2)",
                 path.display()
             );
             assert!(refusal.starts_with(&expected), "{refusal}");

@@ -152,8 +152,9 @@ fn hint(kind: &str) -> &'static str {
              a program of the vendor's"
         }
         "hw_veb" | "hostdev_physical" | "hostdev" | "macvtap" => {
-            ": the port is bound to a device of an SR-IOV card, which Kuryr does not do by itself: give \
-             it vnic_type normal, or install a program of the vendor's"
+            ": the port is for a device of an SR-IOV card, and its binding:profile does not say which: name one \
+             (openstack port set --binding-profile pci_slot=0000:01:10.0 PORT), have Kuryr choose one (driver \
+             hw_veb), or install a program of the vendor's"
         }
         _ => {
             ": install the program that the network's vendor has for this (bindir in kuryr.conf), or see \

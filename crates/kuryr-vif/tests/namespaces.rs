@@ -17,6 +17,7 @@ mod namespaces {
     mod parent;
     mod programs;
     mod rows;
+    mod sriov;
     mod steps;
     mod timing;
     mod ways;

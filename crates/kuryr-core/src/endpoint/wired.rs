@@ -34,7 +34,8 @@ impl Kuryr {
             | Switch::LinuxBridge { .. }
             | Switch::AgentBridge { .. }
             | Switch::Tap
-            | Switch::Program(_) => (true, self.settings.plugging_is_fatal),
+            | Switch::Program(_)
+            | Switch::Device(_) => (true, self.settings.plugging_is_fatal),
         };
         let fatal = self.settings.plugging_is_fatal && may_be_fatal;
         if wired && (!asks || self.is_active(endpoint.port.id, until).await?) {

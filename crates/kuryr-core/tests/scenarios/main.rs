@@ -25,6 +25,7 @@ mod ports_of_others;
 mod publish;
 mod restart;
 mod sharing;
+mod sriov;
 mod swarm;
 mod taken_over;
 mod trunk;

@@ -39,7 +39,8 @@ impl Host {
             | Switch::AgentBridge { .. }
             | Switch::Tap
             | Switch::Program(_)
-            | Switch::Parent { .. } => host,
+            | Switch::Parent { .. }
+            | Switch::Device(_) => host,
         };
         match &refused {
             Err(error)

@@ -23,7 +23,8 @@ pub(super) fn write(attachment: &Attachment) -> Option<String> {
         Switch::OpenVSwitch { .. }
         | Switch::Hybrid { .. }
         | Switch::Program(_)
-        | Switch::Parent { .. } => return None,
+        | Switch::Parent { .. }
+        | Switch::Device(_) => return None,
         Switch::LinuxBridge { .. } => String::new(),
         Switch::AgentBridge { bridge } => format!(" {AGENT} {bridge}"),
         Switch::Tap => format!(" {TAP}"),

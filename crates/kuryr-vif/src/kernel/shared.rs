@@ -4,8 +4,8 @@
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
-    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanMode, LinkAttribute, LinkInfo,
-    LinkMessage, MacVlanMode,
+    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoMacVtap, InfoVlan, IpVlanMode, LinkAttribute,
+    LinkInfo, LinkMessage, MacVlanMode, MacVtapMode,
 };
 
 use super::KernelError;
@@ -44,6 +44,36 @@ pub(crate) fn ensure(vif: &Vif, parent: &IfName, sharing: Sharing) -> Result<Mad
     }
 }
 
+/// Makes the interface of `vif` exist on a virtual function that it has to itself (macvtap, mode
+/// `passthru`): what it is called there is what the function is called.
+pub(crate) fn ensure_on_function(vif: &Vif, function: &IfName) -> Result<(), Error> {
+    let name = &vif.attachment.container;
+    let mut kernel = open(name)?;
+    let below = find(&mut kernel, function)?.ok_or_else(|| Error::NotPlugged {
+        interface: function.clone(),
+    })?;
+    if let Some(found) = find(&mut kernel, name)? {
+        let is_its = found.kind == "macvtap" && found.peer == below.index;
+        if is_its && found.mac == below.mac && found.mtu == vif.mtu {
+            return Ok(());
+        }
+        remove(name)?;
+    }
+    let mode = vec![InfoMacVtap::Mode(MacVtapMode::Passthrough)];
+    let info = vec![
+        LinkInfo::Kind(InfoKind::MacVtap),
+        LinkInfo::Data(InfoData::MacVtap(mode)),
+    ];
+    let mut wanted = named(name);
+    wanted.attributes.push(LinkAttribute::Link(below.index));
+    wanted.attributes.push(LinkAttribute::Mtu(vif.mtu));
+    wanted.attributes.push(LinkAttribute::LinkInfo(info));
+    kernel
+        .ask(Message::NewLink(wanted), NLM_F_CREATE | NLM_F_EXCL)
+        .map(drop)
+        .map_err(refusal("create", name))
+}
+
 /// Deletes the interface, if it is here. One in a container goes with that.
 pub(crate) fn remove(name: &IfName) -> Result<(), Error> {
     let mut kernel = open(name)?;
@@ -53,7 +83,7 @@ pub(crate) fn remove(name: &IfName) -> Result<(), Error> {
     if !KINDS.contains(&found.kind.as_str()) {
         return Err(Error::NameTaken {
             interface: name.clone(),
-            wanted: "macvlan, ipvlan or vlan",
+            wanted: "macvlan, macvtap, ipvlan or vlan",
             kind: format!("of kind {}", found.kind),
         });
     }
@@ -119,8 +149,8 @@ fn kind(sharing: Sharing) -> &'static str {
     }
 }
 
-/// All that `kind` names.
-pub(super) const KINDS: [&str; 3] = ["macvlan", "ipvlan", "vlan"];
+/// All that `kind` names, and what is made on a virtual function.
+pub(super) const KINDS: [&str; 4] = ["macvlan", "ipvlan", "vlan", "macvtap"];
 
 /// Containers of one machine reach each other: `bridge` with macvlan; ipvlan does that in each mode. All
 /// ipvlan interfaces of a parent have the mode that the last one was made with.
