@@ -149,9 +149,12 @@ impl Kuryr {
     /// # Errors
     /// None: an endpoint that nobody knows was left already.
     pub async fn leave(&self, _: &NetworkId, id: &EndpointId, _: Instant) -> Result<(), Error> {
-        if let Some(endpoint) = self.endpoints.get(id) {
-            endpoint.awaited.begin();
-            self.close(endpoint.port.id).await;
+        match self.endpoints.get(id) {
+            Some(endpoint) => {
+                endpoint.awaited.begin();
+                self.close(endpoint.port.id).await;
+            }
+            None => self.endpoints.leave_unknown(id),
         }
         Ok(())
     }

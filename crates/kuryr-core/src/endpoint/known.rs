@@ -13,7 +13,11 @@ use crate::orphan::BETWEEN_LOOKS;
 
 /// The endpoints of this host that this run has seen.
 #[derive(Default)]
-pub(crate) struct Endpoints(Mutex<HashMap<EndpointId, Arc<Endpoint>>>);
+pub(crate) struct Endpoints {
+    all: Mutex<HashMap<EndpointId, Arc<Endpoint>>>,
+    /// Those of an earlier run that the runtime has left, and is going to delete at once.
+    left: Mutex<HashMap<EndpointId, Instant>>,
+}
 
 /// An endpoint that is plugged.
 #[derive(Debug)]
@@ -75,7 +79,13 @@ impl Endpoints {
     }
 
     pub(super) fn remove(&self, id: &EndpointId) -> Option<Arc<Endpoint>> {
+        self.left().remove(id);
         self.all().remove(id)
+    }
+
+    /// Takes note that an endpoint was left that this run does not know.
+    pub(super) fn leave_unknown(&self, id: &EndpointId) {
+        self.left().insert(id.clone(), Instant::now());
     }
 
     /// Whether one of them has this port.
@@ -92,7 +102,10 @@ impl Endpoints {
 
     /// Whether there is one that its runtime seems to have forgotten.
     pub(crate) fn have_forgotten(&self) -> bool {
-        self.all().values().any(|endpoint| endpoint.is_forgotten())
+        let mut left = self.left();
+        // By then it was looked for.
+        left.retain(|_, since| since.elapsed() < BETWEEN_LOOKS);
+        !left.is_empty() || self.all().values().any(|endpoint| endpoint.is_forgotten())
     }
 
     /// Forgets the one that has this port; false if it is in use.
@@ -107,6 +120,10 @@ impl Endpoints {
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<EndpointId, Arc<Endpoint>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn left(&self) -> MutexGuard<'_, HashMap<EndpointId, Instant>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

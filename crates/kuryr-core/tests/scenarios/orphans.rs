@@ -364,3 +364,27 @@ async fn an_endpoint_that_a_killed_runtime_has_left_and_not_deleted_goes_within_
         world.assert_nothing_left("left and not deleted").await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_of_an_earlier_run_that_a_killed_runtime_has_left_goes_within_two_minutes() {
+    let mut world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    let container = world.runs(&made).await;
+    world.restart();
+    let story = async {
+        // Long after the first look.
+        tokio::time::sleep(Duration::from_secs(200)).await;
+        let leave = world.kuryr.leave(&made.id, &container.id, soon());
+        leave.await.unwrap();
+        for vif in world.host.plugged() {
+            world.host.take(&vif.attachment.host, false);
+        }
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        assert_eq!(world.all::<Port>().await, []);
+        assert!(world.host.plugged().is_empty());
+    };
+    tokio::select! {
+        () = story => {}
+        never = world.kuryr.keep_releasing_orphans() => never,
+    }
+}
