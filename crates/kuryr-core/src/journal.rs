@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -22,13 +23,22 @@ pub struct Journal {
     notes: Arc<dyn Notes>,
 }
 
+/// What comes of a note that is written while others go on.
+pub type Written = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
 /// Where notes are kept, by keys of letters, digits and dashes.
-pub trait Notes: Debug + Send + Sync {
+pub trait Notes: Debug + Send + Sync + 'static {
     /// Keeps a note, also after a power failure, in place of what was there.
     ///
     /// # Errors
     /// It could not be kept; what was there before still is.
     fn write(&self, key: &str, note: &[u8]) -> io::Result<()>;
+
+    /// The same while others go on: until it is on the disk takes long.
+    fn write_aside(self: Arc<Self>, key: String, note: Vec<u8>) -> Written {
+        let written = tokio::task::spawn_blocking(move || self.write(&key, &note));
+        Box::pin(async move { written.await.unwrap_or_else(|error| Err(error.into())) })
+    }
 
     /// Makes a note not exist; after a power failure too if it is to be `for_good`.
     ///
@@ -156,7 +166,7 @@ impl Journal {
     }
 
     /// A journal of these notes.
-    pub fn of(notes: impl Notes + 'static) -> Self {
+    pub fn of(notes: impl Notes) -> Self {
         let notes = Arc::new(notes);
         Self { notes }
     }
@@ -165,6 +175,23 @@ impl Journal {
     pub(crate) fn write(&self, key: &str, note: &impl Serialize) -> Result<(), JournalError> {
         let written = serde_json::to_vec(note).map_err(io::Error::from);
         let written = written.and_then(|note| self.notes.write(key, &note));
+        written.map_err(self.failed("write", key))
+    }
+
+    /// The same while others go on.
+    pub(crate) async fn write_aside(
+        &self,
+        key: &str,
+        note: &impl Serialize,
+    ) -> Result<(), JournalError> {
+        let written = match serde_json::to_vec(note) {
+            Ok(note) => {
+                Arc::clone(&self.notes)
+                    .write_aside(key.to_owned(), note)
+                    .await
+            }
+            Err(error) => Err(error.into()),
+        };
         written.map_err(self.failed("write", key))
     }
 

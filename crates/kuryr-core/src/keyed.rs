@@ -26,18 +26,23 @@ impl<K: Clone + Display + Eq + Hash> Keyed<K> {
     /// # Errors
     /// [`Error::Busy`] at `by`.
     pub(crate) async fn turn(&self, key: &K, by: Instant) -> Result<OwnedMutexGuard<()>, Error> {
-        let lock = {
-            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            locks.retain(|_, lock| Arc::strong_count(lock) > 1);
-            Arc::clone(locks.entry(key.clone()).or_default())
-        };
         let start = Instant::now();
-        timeout_at(by, lock.lock_owned())
+        timeout_at(by, self.short_turn(key))
             .await
             .map_err(|_| Error::Busy {
                 what: key.to_string(),
                 waited: start.elapsed().max(Duration::from_secs(1)),
             })
+    }
+
+    /// The same without a deadline, where every turn is short.
+    pub(crate) async fn short_turn(&self, key: &K) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+            Arc::clone(locks.entry(key.clone()).or_default())
+        };
+        lock.lock_owned().await
     }
 }
 

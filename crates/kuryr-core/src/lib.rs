@@ -37,7 +37,7 @@ pub use ask::{
 pub use driver::{Driver, Drivers, UnknownDriver};
 pub use error::{Error, Kind, PortError, Whose};
 pub use ipnet::IpNet;
-pub use journal::{Folder, Journal, JournalError, Notes};
+pub use journal::{Folder, Journal, JournalError, Notes, Written};
 pub use kuryr::{Kuryr, Settings};
 pub use kuryr_vif::{IfName, PublishedPort, Transport};
 pub use neutron_api::{IpVersion, MacAddress};

@@ -1,5 +1,8 @@
 //! The book of debts: what is open, what was noted, when it is tried again.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
@@ -19,6 +22,7 @@ use super::pay::{Paid, pay};
 use crate::adopt::port::PortAdoption;
 use crate::error::Error;
 use crate::journal::{Journal, JournalError};
+use crate::keyed::Keyed;
 use crate::lull::Lull;
 use crate::nested::Guest;
 use crate::port_pool::PortPools;
@@ -33,6 +37,8 @@ struct Shared {
     open: Mutex<HashMap<String, Entry>>,
     /// How many debts were taken on.
     count: AtomicU64,
+    /// Debts about one object are noted one after the other: what is noted last is what was said last.
+    notes: Keyed<String>,
     /// An attempt has ended.
     changed: Notify,
     journal: Journal,
@@ -74,6 +80,7 @@ impl Debts {
         let shared = Shared {
             open: Mutex::default(),
             count: AtomicU64::default(),
+            notes: Keyed::default(),
             changed: Notify::new(),
             journal,
             neutron,
@@ -119,6 +126,7 @@ impl Debts {
     /// Where it can't be noted (a full disk) it is paid all the same, unless a crash comes first.
     pub(crate) async fn owe(&self, debt: Debt) {
         let key = debt.key();
+        let _turn = self.shared.notes.short_turn(&key).await;
         let earlier = self.current(&key);
         if earlier
             .as_ref()
@@ -141,6 +149,7 @@ impl Debts {
     /// an owner only when its maker has its reply.
     pub(crate) async fn intend(&self, debt: &Debt) {
         let key = debt.key();
+        let _turn = self.shared.notes.short_turn(&key).await;
         self.note(&key, debt).await;
     }
 
@@ -150,12 +159,14 @@ impl Debts {
     /// It can't be noted: the disk is full.
     pub(crate) async fn intend_or_refuse(&self, debt: &Debt) -> Result<(), Error> {
         let key = debt.key();
+        let _turn = self.shared.notes.short_turn(&key).await;
         self.write(&key, debt).await.map_err(Error::Unnoted)
     }
 
     /// It has an owner, or something is owed about it by now, which is noted again.
     pub(crate) async fn forgo(&self, debt: &Debt) {
         let key = debt.key();
+        let _turn = self.shared.notes.short_turn(&key).await;
         if let Some(owed) = self.current(&key)
             && owed != *debt
         {
@@ -167,9 +178,7 @@ impl Debts {
     }
 
     async fn write(&self, key: &str, debt: &Debt) -> Result<(), JournalError> {
-        let (journal, key, note) = (self.shared.journal.clone(), key.to_owned(), debt.clone());
-        let noted = tokio::task::spawn_blocking(move || journal.write(&key, &note)).await;
-        noted.unwrap_or(Ok(()))
+        self.shared.journal.write_aside(key, debt).await
     }
 
     async fn note(&self, key: &str, debt: &Debt) {

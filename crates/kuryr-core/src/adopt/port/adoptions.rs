@@ -213,12 +213,9 @@ impl PortAdoptions {
     }
 
     async fn note(&self, adoption: PortAdoption) -> Result<(), Error> {
-        let (journal, port) = (self.journal.clone(), adoption.port);
-        let note = move || journal.write(&format!("{PREFIX}{port}"), &adoption);
-        match tokio::task::spawn_blocking(note).await {
-            Ok(noted) => noted.map_err(|source| PortError::Note { port, source }.into()),
-            Err(_) => Err(Error::Bug("a note was not written to its end")),
-        }
+        let (port, key) = (adoption.port, format!("{PREFIX}{}", adoption.port));
+        let noted = self.journal.write_aside(&key, &adoption).await;
+        noted.map_err(|source| PortError::Note { port, source }.into())
     }
 
     pub(super) fn get(&self, port: PortId) -> Option<PortAdoption> {
