@@ -1,6 +1,6 @@
 //! A transport that fails when it is told to.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use neutron_client::Failure;
 use tower::{Service, ServiceExt};
+
+use crate::pace::Pace;
 
 /// What becomes of an exchange.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,6 +44,7 @@ pub struct Faulty<S> {
 struct State {
     decide: Arc<Decide>,
     log: Vec<String>,
+    pace: Option<Pace>,
 }
 
 impl<S> Faulty<S> {
@@ -50,6 +53,7 @@ impl<S> Faulty<S> {
         let state = State {
             decide: Arc::new(|_, _| Fate::Pass),
             log: Vec::new(),
+            pace: None,
         };
         Self {
             inner,
@@ -59,29 +63,32 @@ impl<S> Faulty<S> {
 
     /// From now on `decide` says what happens; the count begins again.
     pub fn plan(&self, decide: impl Fn(usize, &Request<Bytes>) -> Fate + Send + Sync + 'static) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = State {
-            decide: Arc::new(decide),
-            log: Vec::new(),
-        };
+        let mut state = self.state();
+        state.decide = Arc::new(decide);
+        state.log.clear();
+    }
+
+    /// From now on each exchange pauses before it takes place and before its reply arrives.
+    pub fn pace(&self, pace: Pace) {
+        self.state().pace = Some(pace);
     }
 
     /// The exchanges since the last plan, such as `POST /v2.0/ports`.
     pub fn log(&self) -> Vec<String> {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .log
-            .clone()
+        self.state().log.clone()
     }
 
     fn fate(&self, request: &Request<Bytes>) -> Fate {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         let number = state.log.len();
         state
             .log
             .push(format!("{} {}", request.method(), request.uri().path()));
         (Arc::clone(&state.decide))(number, request)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,10 +108,20 @@ where
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let (inner, fate) = (self.inner.clone(), self.fate(&request));
+        let pace = self.state().pace.clone();
         Box::pin(async move {
             let lost = || Failure::Passing("the test cut the connection".into());
             match fate {
-                Fate::Pass => inner.oneshot(request).await.map_err(Into::into),
+                Fate::Pass => {
+                    if let Some(pace) = &pace {
+                        pace.pause().await;
+                    }
+                    let reply = inner.oneshot(request).await.map_err(Into::into);
+                    if let Some(pace) = &pace {
+                        pace.pause().await;
+                    }
+                    reply
+                }
                 Fate::Take(time) => {
                     tokio::time::sleep(time).await;
                     inner.oneshot(request).await.map_err(Into::into)

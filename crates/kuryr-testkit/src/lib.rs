@@ -12,6 +12,7 @@ pub mod faulty;
 pub mod netns;
 pub mod notebook;
 pub mod ovs;
+pub mod pace;
 
 use std::process::Command;
 

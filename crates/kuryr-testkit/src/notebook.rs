@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use kuryr_vif::{
     Attachment, Error, IfName, Instant, MacAddress, Plug, Publish, PublishError, PublishedPort, Vif,
 };
+
+use crate::pace::Pace;
 
 /// A host without a kernel: plugging is writing down.
 #[derive(Debug, Default)]
@@ -17,6 +19,7 @@ pub struct Notebook {
     taken: Mutex<BTreeSet<IfName>>,
     published: Mutex<BTreeMap<String, Vec<PublishedPort>>>,
     trouble: Mutex<Option<Trouble>>,
+    pace: OnceLock<Pace>,
 }
 
 /// What plugging and unplugging meets.
@@ -38,6 +41,17 @@ impl Notebook {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
+    /// For good: whatever the host is asked pauses before it is done and before that is told.
+    pub fn pace(&self, pace: Pace) {
+        let _ = self.pace.set(pace);
+    }
+
+    async fn pause(&self) {
+        if let Some(pace) = self.pace.get() {
+            pace.pause().await;
+        }
+    }
+
     async fn around(
         &self,
         attachment: &Attachment,
@@ -55,7 +69,9 @@ impl Notebook {
             Some(Trouble::Delay(time)) => tokio::time::sleep(time).await,
             Some(Trouble::StuckAfter) | None => {}
         }
+        self.pause().await;
         act(&mut self.notes());
+        self.pause().await;
         if trouble == Some(Trouble::StuckAfter) {
             std::future::pending::<()>().await;
         }
@@ -74,6 +90,7 @@ impl Notebook {
             taken: noted(&self.taken),
             published: noted(&self.published),
             trouble: Mutex::default(),
+            pace: OnceLock::new(),
         }
     }
 
@@ -122,6 +139,7 @@ impl Plug for Notebook {
     }
 
     async fn wired(&self, _: &Attachment, _: Instant) -> Result<bool, Error> {
+        self.pause().await;
         Ok(true)
     }
 
@@ -136,22 +154,22 @@ impl Plug for Notebook {
     }
 
     async fn is_taken(&self, attachment: &Attachment) -> Result<bool, Error> {
+        self.pause().await;
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(taken.contains(&attachment.host))
     }
 
     async fn attachments(&self, owner: &str) -> Result<Vec<Attachment>, Error> {
+        self.pause().await;
         let notes = self.notes();
         let mine = notes.iter().filter(|vif| vif.attachment.owner == owner);
         Ok(mine.map(|vif| vif.attachment.clone()).collect())
     }
 
     async fn all_attachments(&self) -> Result<Vec<Attachment>, Error> {
-        Ok(self
-            .notes()
-            .iter()
-            .map(|vif| vif.attachment.clone())
-            .collect())
+        self.pause().await;
+        let plugged = self.plugged().into_iter();
+        Ok(plugged.map(|vif| vif.attachment).collect())
     }
 }
 

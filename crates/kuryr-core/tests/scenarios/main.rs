@@ -23,6 +23,7 @@ mod port_pool;
 mod ports;
 mod ports_of_others;
 mod publish;
+mod races;
 mod restart;
 mod sharing;
 mod sriov;

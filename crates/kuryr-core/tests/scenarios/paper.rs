@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kuryr_core::{Folder, Notes};
+use kuryr_core::{Folder, Notes, Written};
+use kuryr_testkit::pace::Pace;
 
 /// What becomes of the writing or erasing of a note.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,6 +25,7 @@ pub(crate) enum Ink {
 pub(crate) struct Paper {
     folder: Folder,
     state: Arc<Mutex<State>>,
+    pace: Option<Pace>,
 }
 
 struct State {
@@ -45,7 +47,13 @@ impl Paper {
         Self {
             folder: Folder::open(folder).unwrap(),
             state: Arc::new(Mutex::new(state)),
+            pace: None,
         }
+    }
+
+    /// The same where a note that others need not wait for is written after a pause, and told of after another.
+    pub(crate) fn at(self, pace: Option<Pace>) -> Self {
+        Self { pace, ..self }
     }
 
     /// From now on `decide` says what becomes of a note by its number, from 0; `dies` is to stop all else.
@@ -98,6 +106,20 @@ impl Paper {
 impl Notes for Paper {
     fn write(&self, key: &str, note: &[u8]) -> io::Result<()> {
         self.around(true, || self.folder.write(key, note))
+    }
+
+    /// Not by another thread, of which nobody can say how quick it is.
+    fn write_aside(self: Arc<Self>, key: String, note: Vec<u8>) -> Written {
+        Box::pin(async move {
+            if let Some(pace) = &self.pace {
+                pace.pause().await;
+            }
+            let written = self.write(&key, &note);
+            if let Some(pace) = &self.pace {
+                pace.pause().await;
+            }
+            written
+        })
     }
 
     fn erase(&self, key: &str, for_good: bool) -> io::Result<()> {

@@ -15,6 +15,7 @@ use kuryr_core::{
 };
 use kuryr_testkit::faulty::{Fate, Faulty};
 use kuryr_testkit::notebook::{Notebook, Trouble};
+use kuryr_testkit::pace::Pace;
 use kuryr_vif::Plug as _;
 use neutron_api::{Network, Port, PortId, Resource, SecurityGroup, Subnet, SubnetPool};
 use neutron_client::{Failure, Filter, Neutron};
@@ -82,7 +83,7 @@ pub(crate) struct Made {
 }
 
 impl Made {
-    fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         Self {
             id: random_id().parse().unwrap(),
             pools: vec![],
@@ -110,6 +111,17 @@ impl World {
         let mut world = Self::new();
         world.pool.enabled = true;
         world.restart();
+        world
+    }
+
+    /// One in which a seed decides which of several calls gets on first, wherever they wait.
+    pub(crate) fn at(pace: &Pace, warm: bool) -> Self {
+        let mut world = Self::new();
+        world.pool.enabled = warm;
+        world.wire.pace(pace.clone());
+        world.host.pace(pace.clone());
+        world.paper = Paper::new(world.journal.path()).at(Some(pace.clone()));
+        world.kuryr = start(&world.wire, &world.host, &world.paper, world.pool);
         world
     }
 
@@ -389,6 +401,13 @@ impl World {
         rest: Duration,
         made: &mut Made,
     ) -> Result<(), Error> {
+        self.set_aside(plan, made).await?;
+        tokio::time::sleep(rest).await;
+        self.create(plan, made).await
+    }
+
+    /// All of `docker network create` but its last call.
+    pub(crate) async fn set_aside(&self, plan: &Plan, made: &mut Made) -> Result<(), Error> {
         let explicit = plan
             .subnets
             .iter()
@@ -423,8 +442,7 @@ impl World {
                 made.aux.push(address);
             }
         }
-        tokio::time::sleep(rest).await;
-        self.create(plan, made).await
+        Ok(())
     }
 
     async fn create(&self, plan: &Plan, made: &Made) -> Result<(), Error> {
@@ -517,23 +535,14 @@ impl World {
 
     /// An endpoint that Docker has addresses for and has not made yet.
     pub(crate) async fn reserve(&self, made: &Made) -> NewEndpoint {
-        let mut addresses = Vec::new();
+        let mut new = endpoint_on(made);
         for pool in &made.pools {
-            let any = AddressRequest::default();
-            addresses.push(
-                self.kuryr
-                    .reserve_address(&pool.id, any, soon())
-                    .await
-                    .unwrap(),
-            );
+            let given = self
+                .kuryr
+                .reserve_address(&pool.id, AddressRequest::default(), soon());
+            new.addresses.push(given.await.unwrap());
         }
-        NewEndpoint {
-            network: made.id.clone(),
-            id: random_id().parse().unwrap(),
-            addresses,
-            mac: None,
-            options: BTreeMap::new(),
-        }
+        new
     }
 
     /// `docker rm -f`.
@@ -542,7 +551,7 @@ impl World {
             .await;
     }
 
-    async fn stop_endpoint(&self, made: &Made, id: &EndpointId, addresses: &[IpNet]) {
+    pub(crate) async fn stop_endpoint(&self, made: &Made, id: &EndpointId, addresses: &[IpNet]) {
         let _ = self.heard(self.kuryr.leave(&made.id, id, soon())).await;
         let delete = self.kuryr.delete_endpoint(&made.id, id, soon());
         let _ = self.heard(delete).await;
@@ -671,6 +680,17 @@ pub(crate) fn new_network(made: &Made, plan: &Plan) -> NewNetwork {
 fn texts(options: &[(&'static str, String)]) -> BTreeMap<String, String> {
     let text = |(key, value): &(&'static str, String)| ((*key).to_owned(), value.clone());
     options.iter().map(text).collect()
+}
+
+/// An endpoint that Docker has no addresses for yet.
+pub(crate) fn endpoint_on(made: &Made) -> NewEndpoint {
+    NewEndpoint {
+        network: made.id.clone(),
+        id: random_id().parse().unwrap(),
+        addresses: Vec::new(),
+        mac: None,
+        options: BTreeMap::new(),
+    }
 }
 
 pub(crate) fn subnet(cidr: &'static str) -> Plan {
