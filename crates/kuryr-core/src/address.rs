@@ -262,6 +262,10 @@ impl Kuryr {
         // Until an endpoint has it, the port is told from others by a number of its own.
         let device_id = Uuid::new_v4().to_string();
         let is_for_nodes = names::is_of_manager(&net.of);
+        let claim = match is_for_nodes {
+            true => None,
+            false => self.claim_function(net, by).await?,
+        };
         let new = NewPort {
             network_id: Some(net.id),
             fixed_ips: Some(fixed_ips.to_vec()),
@@ -284,6 +288,10 @@ impl Kuryr {
                 description: self.port_description(net),
                 ..new
             },
+        };
+        let new = match &claim {
+            Some(claim) => claim.name_in(new),
+            None => new,
         };
         let defaults = self.port_defaults.of(&net.of);
         let new = defaults.of_new(new);

@@ -9,6 +9,8 @@ use neutron_api::{Port, VifDetails};
 use crate::error::Error;
 use crate::names;
 
+pub(crate) use device::SLOT;
+
 /// The switch that Neutron's Open vSwitch agents and OVN manage, unless Neutron says otherwise.
 const INTEGRATION_BRIDGE: &str = "br-int";
 

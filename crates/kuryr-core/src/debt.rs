@@ -194,6 +194,29 @@ impl Debt {
         }
     }
 
+    /// Whether a port of this host may be gone, or be somebody else's, when it is paid.
+    pub(crate) fn may_free_a_port(&self) -> bool {
+        match self {
+            Self::DeletePort { .. }
+            | Self::Recycle { .. }
+            | Self::DrainPool { .. }
+            | Self::PutBack(_)
+            | Self::DeletePortIfOurs { .. }
+            | Self::DeletePortsOf { .. }
+            | Self::DeleteStrayPort { .. } => true,
+            Self::Label { .. }
+            | Self::DeleteSwarmPorts { .. }
+            | Self::Close { .. }
+            | Self::DeleteNetwork { .. }
+            | Self::DeleteNetworkOf { .. }
+            | Self::Unmark { .. }
+            | Self::DeletePool(_)
+            | Self::DeleteStrayGroup { .. }
+            | Self::DeleteStrayNetwork { .. }
+            | Self::DeleteStrayPool { .. } => false,
+        }
+    }
+
     fn is_removal(&self) -> bool {
         !matches!(self, Self::Label { .. })
     }

@@ -22,6 +22,9 @@ pub enum Driver {
     IpvlanL3,
     /// As a subport of the trunk that the guest's port carries.
     Vlan,
+    /// As Neutron binds it to this host, and it binds it to a virtual function of a card.
+    #[serde(rename = "hw_veb")]
+    HwVeb,
 }
 
 /// The drivers of this host.
@@ -33,6 +36,8 @@ pub struct Drivers {
     pub enabled: Vec<Driver>,
     /// The interfaces by which a guest may reach its networks.
     pub interfaces: Vec<(IfName, MacAddress)>,
+    /// The cards whose virtual functions are ours to give, with the physical networks that they are on.
+    pub cards: Vec<(String, IfName)>,
 }
 
 impl Default for Drivers {
@@ -41,23 +46,33 @@ impl Default for Drivers {
             default: Driver::Veth,
             enabled: vec![Driver::Veth],
             interfaces: Vec::new(),
+            cards: Vec::new(),
         }
     }
 }
 
 impl Driver {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Veth,
         Self::Macvlan,
         Self::Ipvlan,
         Self::IpvlanL3,
         Self::Vlan,
+        Self::HwVeb,
     ];
+
+    /// Whether it goes by way of the port of the guest that this host is.
+    pub fn is_in_guest(self) -> bool {
+        match self {
+            Self::Veth | Self::HwVeb => false,
+            Self::Macvlan | Self::Ipvlan | Self::IpvlanL3 | Self::Vlan => true,
+        }
+    }
 
     /// How containers share what the guest's port may send; none where they have ports that count.
     pub(crate) fn sharing(self) -> Option<Sharing> {
         match self {
-            Self::Veth | Self::Vlan => None,
+            Self::Veth | Self::Vlan | Self::HwVeb => None,
             Self::Macvlan => Some(Sharing::Macvlan),
             Self::Ipvlan => Some(Sharing::Ipvlan),
             Self::IpvlanL3 => Some(Sharing::IpvlanL3),
@@ -73,6 +88,7 @@ impl fmt::Display for Driver {
             Self::Ipvlan => "ipvlan",
             Self::IpvlanL3 => "ipvlan_l3",
             Self::Vlan => "vlan",
+            Self::HwVeb => "hw_veb",
         })
     }
 }
@@ -81,6 +97,8 @@ impl FromStr for Driver {
     type Err = UnknownDriver;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
+        // What the port driver is called.
+        let name = if name == "sriov" { "hw_veb" } else { name };
         Self::ALL
             .into_iter()
             .find(|driver| driver.to_string() == name)

@@ -300,6 +300,41 @@ pub enum Error {
         /// What there is.
         enabled: Vec<Driver>,
     },
+    /// No card of this host is on a network's physical network.
+    #[error(
+        "network {network} is on physical network {on:?}, on which this host has no card: physical_device_mappings in \
+         [sriov] of kuryr.conf has {mappings}"
+    )]
+    NoCard {
+        /// The network.
+        network: NeutronNetworkId,
+        /// What it is on.
+        on: String,
+        /// What cards there are, on which.
+        mappings: String,
+    },
+    /// A network is on no physical network.
+    #[error(
+        "network {network} is of type {kind}, and virtual functions reach networks of type vlan and flat only: take \
+         such a network (openstack network create --provider-network-type vlan --provider-physical-network …)"
+    )]
+    NoPhysicalNetwork {
+        /// The network.
+        network: NeutronNetworkId,
+        /// Its type.
+        kind: String,
+    },
+    /// All virtual functions of this host are in use.
+    #[error(
+        "no virtual function of {cards} is free on host {host}: each is a port's (openstack port list --host {host}), \
+         in use by the host or by a virtual machine, or was not made (sriov_numvfs)"
+    )]
+    NoFunction {
+        /// This host.
+        host: String,
+        /// The cards that were looked at.
+        cards: String,
+    },
     /// A port can't be plugged on this host as Neutron has bound it.
     #[error("can't plug port {port} on host {host}: {hint}")]
     Binding {

@@ -19,6 +19,7 @@ use crate::debt::Debts;
 use crate::driver::Drivers;
 use crate::endpoint::Endpoints;
 use crate::exposed::Exposures;
+use crate::functions::Functions;
 use crate::journal::Journal;
 use crate::keyed::Keyed;
 use crate::lease::Leases;
@@ -101,6 +102,7 @@ pub struct Shared {
     pub(crate) unreleased: Unreleased,
     pub(crate) endpoints: Endpoints,
     pub(crate) exposures: Exposures,
+    pub(crate) functions: Functions,
     pub(crate) network_turns: Keyed<NetworkId>,
     pub(crate) endpoint_turns: Keyed<EndpointId>,
     pub(crate) ranges: Keyed<IpNet>,
@@ -153,6 +155,7 @@ impl Kuryr {
             unreleased: Unreleased::default(),
             endpoints: Endpoints::default(),
             exposures: Exposures::default(),
+            functions: Functions::default(),
             network_turns: Keyed::default(),
             endpoint_turns: Keyed::default(),
             ranges: Keyed::default(),

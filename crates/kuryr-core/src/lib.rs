@@ -13,6 +13,7 @@ mod driver;
 mod endpoint;
 mod error;
 mod exposed;
+mod functions;
 mod journal;
 mod keyed;
 mod kuryr;

@@ -267,7 +267,7 @@ impl Kuryr {
     /// their guest is theirs, and what binds them there is their trunk.
     pub(crate) fn host_to_bind(&self, net: &Net) -> Option<String> {
         match self.driver_of(net) {
-            Driver::Veth | Driver::Macvlan | Driver::Ipvlan | Driver::IpvlanL3 => {
+            Driver::Veth | Driver::Macvlan | Driver::Ipvlan | Driver::IpvlanL3 | Driver::HwVeb => {
                 Some(self.settings.host.clone())
             }
             Driver::Vlan => None,
@@ -296,7 +296,7 @@ impl Kuryr {
         by: Instant,
     ) -> Result<(), Error> {
         match self.driver_of(net) {
-            Driver::Veth => binding::switch(port, &self.settings.host).map(drop),
+            Driver::Veth | Driver::HwVeb => binding::switch(port, &self.settings.host).map(drop),
             Driver::Macvlan | Driver::Ipvlan | Driver::IpvlanL3 => {
                 self.own_port(net, port, by).await.map(drop)
             }
@@ -316,7 +316,7 @@ impl Kuryr {
         // What a port is for counts more than the driver.
         let is_special = || binding::special_kind(port).is_some();
         let is_adopted = self.port_adoptions.has(port.id);
-        if driver == Driver::Veth || is_adopted && is_special() {
+        if !driver.is_in_guest() || is_adopted && is_special() {
             return binding::vif(port, &self.settings.host, owner, net.mtu);
         }
         if is_adopted {

@@ -177,7 +177,7 @@ fn driver(name: &str) -> Result<Driver, Error> {
     name.trim().parse().map_err(|_| Error::BadOption {
         option: DRIVER,
         value: name.to_owned(),
-        expected: "veth, macvlan, ipvlan, ipvlan_l3 or vlan",
+        expected: "veth, macvlan, ipvlan, ipvlan_l3, vlan or hw_veb",
     })
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kuryr_vif::{
-    Attachment, Error, IfName, Instant, MacAddress, Plug, Publish, PublishError, PublishedPort, Vif,
+    Attachment, Error, FreeFunction, IfName, Instant, MacAddress, Plug, Publish, PublishError,
+    PublishedPort, Switch, Vif,
 };
 
 use crate::pace::Pace;
@@ -18,6 +19,7 @@ pub struct Notebook {
     plugged: Mutex<Vec<Vif>>,
     taken: Mutex<BTreeSet<IfName>>,
     published: Mutex<BTreeMap<String, Vec<PublishedPort>>>,
+    cards: Mutex<BTreeMap<IfName, Vec<FreeFunction>>>,
     trouble: Mutex<Option<Trouble>>,
     pace: OnceLock<Pace>,
 }
@@ -89,6 +91,7 @@ impl Notebook {
             plugged: noted(&self.plugged),
             taken: noted(&self.taken),
             published: noted(&self.published),
+            cards: noted(&self.cards),
             trouble: Mutex::default(),
             pace: OnceLock::new(),
         }
@@ -106,6 +109,12 @@ impl Notebook {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         published.get(interface_id).cloned().unwrap_or_default()
+    }
+
+    /// From now on the host has a card with these virtual functions.
+    pub fn put_card(&self, card: IfName, functions: Vec<FreeFunction>) {
+        let mut cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
+        cards.insert(card, functions);
     }
 
     /// A container takes the interface with this host end, or the container ends.
@@ -157,6 +166,17 @@ impl Plug for Notebook {
         self.pause().await;
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(taken.contains(&attachment.host))
+    }
+
+    async fn free_functions(&self, card: &IfName) -> Result<Vec<FreeFunction>, Error> {
+        let mut free = {
+            let cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
+            cards.get(card).cloned().unwrap_or_default()
+        };
+        let plugged = self.plugged();
+        let has = |vif: &Vif, function: &FreeFunction| matches!(&vif.attachment.switch, Switch::Device(device) if device.slot == function.slot);
+        free.retain(|function| !plugged.iter().any(|vif| has(vif, function)));
+        Ok(free)
     }
 
     async fn attachments(&self, owner: &str) -> Result<Vec<Attachment>, Error> {

@@ -6,7 +6,7 @@ use axum::{Router, middleware};
 use bytes::Bytes;
 use http::{Request, Response};
 use keystone::Session;
-use kuryr_core::{Driver, Journal, Kuryr};
+use kuryr_core::{Journal, Kuryr};
 use kuryr_vif::{Host, HostSettings, Plug, Publish};
 use neutron_client::{Failure, Neutron};
 use neutron_embedded::Embedded;
@@ -179,10 +179,7 @@ fn of_core(settings: &Settings) -> anyhow::Result<kuryr_core::Settings> {
 
 /// With the interfaces by which a guest may reach its networks, as they are now.
 fn drivers(configured: &Drivers) -> anyhow::Result<kuryr_core::Drivers> {
-    let is_guest = configured
-        .enabled
-        .iter()
-        .any(|driver| *driver != Driver::Veth);
+    let is_guest = configured.enabled.iter().any(|driver| driver.is_in_guest());
     let mut interfaces = if is_guest {
         Host::interfaces()?
     } else {
@@ -199,6 +196,7 @@ fn drivers(configured: &Drivers) -> anyhow::Result<kuryr_core::Drivers> {
     Ok(kuryr_core::Drivers {
         default: configured.default,
         enabled: configured.enabled.clone(),
+        cards: configured.cards.clone(),
         interfaces: interfaces
             .map(|(name, mac)| (name, mac.octets().into()))
             .collect(),

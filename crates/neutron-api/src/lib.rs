@@ -26,7 +26,7 @@ pub use id::{
     SubnetPoolId, TrunkId,
 };
 pub use mac::{InvalidMacAddress, MacAddress};
-pub use network::{Network, NetworkChange, NewNetwork};
+pub use network::{Network, NetworkChange, NewNetwork, ProviderNetwork};
 pub use port::{AddressPair, FixedIp, NewPort, Port, PortChange, PortStatus, VifDetails, WantedIp};
 pub use protocol::{Protocol, UnknownProtocol};
 pub use qos::{NewQosPolicy, QosPolicy, QosPolicyChange};

@@ -55,6 +55,30 @@ impl Resource for Network {
     }
 }
 
+/// What a network is on, as administrators see it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ProviderNetwork {
+    /// Its identifier.
+    pub id: NetworkId,
+    /// How it is told from others, such as `vlan`; not there if policy hides it from us.
+    #[serde(default, rename = "provider:network_type")]
+    pub network_type: Option<String>,
+    /// The physical network that it is on; none where it is on none, or if policy hides it from us.
+    #[serde(default, rename = "provider:physical_network")]
+    pub physical_network: Option<String>,
+}
+
+impl Resource for ProviderNetwork {
+    type Id = NetworkId;
+    const ONE: &'static str = "network";
+    const MANY: &'static str = "networks";
+    const FIELDS: &'static [&'static str] =
+        &["id", "provider:network_type", "provider:physical_network"];
+    fn id(&self) -> NetworkId {
+        self.id
+    }
+}
+
 /// A network to be made. Neutron refuses tags here: they are set afterwards.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct NewNetwork {

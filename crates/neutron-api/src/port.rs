@@ -237,6 +237,20 @@ pub struct NewPort {
         skip_serializing_if = "Option::is_none"
     )]
     pub host_id: Option<String>,
+    /// What kind of interface it is for; not sent means `normal`.
+    #[serde(
+        default,
+        rename = "binding:vnic_type",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub vnic_type: Option<String>,
+    /// What the host's side is to be told about it.
+    #[serde(
+        default,
+        rename = "binding:profile",
+        skip_serializing_if = "Map::is_empty"
+    )]
+    pub binding_profile: Map<String, Value>,
     /// Its security groups; not sent means the project's default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_groups: Option<Vec<SecurityGroupId>>,

@@ -3,7 +3,7 @@
 use http::Method;
 use neutron_api::{MacAddress, Network, Port, PortChange};
 use neutron_client::{Error, Filter};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::ground::{Ground, named, refusal, unique, unique_mac};
 
@@ -48,6 +48,30 @@ pub async fn ports_are_found_by_their_host(ground: Ground) {
         .with("binding:host_id", &ground.host)
         .with("network_id", network.id);
     assert_eq!(ground.ids::<Port>(filter).await, [port.id.to_string()]);
+}
+
+/// So a virtual function is chosen that no port on this host has, whether Neutron could bind it or not.
+pub async fn a_device_that_a_port_names_is_listed_with_the_ports_of_its_host(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let mut new = ground.new_port(&network);
+    let profile = json!({
+        "pci_slot": "0000:01:10.0",
+        "pci_vendor_info": "8086:10ca",
+        "physical_network": "physnet1",
+    });
+    let profile = profile.as_object().expect("a profile").clone();
+    new.host_id = Some(ground.host.clone());
+    new.vnic_type = Some("direct".to_owned());
+    new.binding_profile = profile.clone();
+    ground.make(&new).await;
+    let filter = Filter::new()
+        .with("binding:host_id", &ground.host)
+        .with("network_id", network.id);
+    let ports = ground.neutron.list::<Port>(&filter).await;
+    let ports = ports.expect("a list");
+    assert_eq!(ports.len(), 1);
+    assert_eq!(ports[0].vnic_type.as_deref(), Some("direct"));
+    assert_eq!(ports[0].binding_profile, profile);
 }
 
 /// A MAC must be known before binding.

@@ -34,6 +34,7 @@ macro_rules! hold_to_contract {
             use super::*;
             $crate::hold_to_contract!(@each [$(#[$meta])*] $subject;
                 binding::a_bound_port_keeps_its_mac
+                binding::a_device_that_a_port_names_is_listed_with_the_ports_of_its_host
                 binding::a_port_that_is_unbound_again_is_what_it_was
                 binding::a_port_without_a_host_is_unbound
                 binding::an_unbound_port_takes_a_mac_and_a_host_at_once
@@ -67,6 +68,7 @@ macro_rules! hold_to_contract {
                 manners::nonsense_is_refused
                 manners::what_does_not_exist_is_refused_by_its_kind
                 networks::a_network_has_an_mtu
+                networks::a_network_says_what_it_is_on
                 networks::a_network_is_found_by_its_name_at_once
                 networks::a_network_takes_its_subnets_along
                 networks::a_network_with_ports_refuses_to_go

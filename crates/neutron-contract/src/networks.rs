@@ -1,7 +1,7 @@
 //! Promises about networks.
 
 use http::Method;
-use neutron_api::{Network, Port, Subnet};
+use neutron_api::{Network, Port, ProviderNetwork, Subnet};
 use neutron_client::Filter;
 use serde_json::json;
 
@@ -18,6 +18,15 @@ pub async fn a_network_is_found_by_its_name_at_once(ground: Ground) {
 pub async fn a_network_has_an_mtu(ground: Ground) {
     let mtu = ground.network().await.mtu.expect("an MTU");
     assert!((1280..=9216).contains(&mtu), "{mtu}");
+}
+
+/// So a card is chosen that is on it: where it is on no physical network, there is none.
+pub async fn a_network_says_what_it_is_on(ground: Ground) {
+    let network = ground.network().await;
+    let found = ground.neutron.find::<ProviderNetwork>(network.id).await;
+    let found = found.expect("an answer").expect("a network");
+    assert_eq!(found.network_type.as_deref(), Some("geneve"));
+    assert_eq!(found.physical_network, None);
 }
 
 /// So Docker can't remove a network that another host uses.

@@ -155,7 +155,8 @@ impl Resource for Network {
         view.insert("router:external".into(), json!(false));
         let network_type = &cloud.settings.network_type;
         view.insert("provider:network_type".into(), json!(network_type));
-        view.insert("provider:physical_network".into(), Value::Null);
+        let physical_network = &cloud.settings.physical_network;
+        view.insert("provider:physical_network".into(), json!(physical_network));
         view.insert("provider:segmentation_id".into(), Value::Null);
     }
 }

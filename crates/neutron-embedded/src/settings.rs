@@ -18,6 +18,8 @@ pub struct EmbeddedSettings {
     pub mtu: u32,
     /// `provider:network_type` of every network.
     pub network_type: String,
+    /// `provider:physical_network` of every network.
+    pub physical_network: Option<String>,
     /// The aliases of the extensions; what belongs to another one is not there.
     pub extensions: Vec<String>,
     /// The hosts that ports can be bound to.
@@ -157,6 +159,7 @@ impl Default for EmbeddedSettings {
             project_id: "6f6c1f3a5b1d4f0c9d4a3f1e2b7c8d90".to_owned(),
             mtu: 1442,
             network_type: "geneve".to_owned(),
+            physical_network: None,
             extensions: EXTENSIONS.map(str::to_owned).into(),
             hosts: Hosts::Any,
             vif_type: "ovs".to_owned(),

@@ -51,8 +51,11 @@ impl Error {
             | Self::UnknownOption { .. }
             | Self::BadOption { .. }
             | Self::DriverNotEnabled { .. }
+            | Self::NoCard { .. }
+            | Self::NoPhysicalNetwork { .. }
             | Self::NoAddressGiven(_) => Kind::Invalid,
             Self::Ambiguous { .. }
+            | Self::NoFunction { .. }
             | Self::PartFull { .. }
             | Self::OtherRanges { .. }
             | Self::NetworkInUse { .. }

@@ -25,6 +25,7 @@ fn drivers(number: u8, default: Driver) -> Drivers {
             ("lo0".parse().unwrap(), [2, 0, 0, 0, 0, 1].into()),
             ("ens3".parse().unwrap(), mac(number)),
         ],
+        cards: vec![],
     }
 }
 
@@ -317,7 +318,10 @@ async fn a_network_may_name_another_driver_that_is_enabled() {
     assert!(matches!(error, Error::DriverNotEnabled { .. }), "{error}");
     assert!(error.to_string().contains("veth, ipvlan"), "{error}");
     let error = world.create_network(&by("vlan9")).await.unwrap_err();
-    assert!(error.to_string().contains("ipvlan_l3 or vlan"), "{error}");
+    assert!(
+        error.to_string().contains("ipvlan_l3, vlan or hw_veb"),
+        "{error}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

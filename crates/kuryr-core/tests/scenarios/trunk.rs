@@ -29,6 +29,7 @@ fn drivers(number: u8) -> Drivers {
             ("lo0".parse().unwrap(), [2, 0, 0, 0, 0, 1].into()),
             ("ens3".parse().unwrap(), mac(number)),
         ],
+        cards: vec![],
     }
 }
 

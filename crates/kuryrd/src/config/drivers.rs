@@ -16,6 +16,8 @@ pub(crate) struct Drivers {
     pub(crate) enabled: Vec<Driver>,
     /// The interface that containers share; `None` leaves the choice to what Neutron knows.
     pub(crate) link_iface: Option<IfName>,
+    /// The cards that Kuryr may give virtual functions of, with the physical networks that they are on.
+    pub(crate) cards: Vec<(String, IfName)>,
 }
 
 choices! {
@@ -64,21 +66,23 @@ impl PortDriver {
     }
 }
 
-/// What there is of a binding driver in this version.
-fn built_in(binding: BindingDriver) -> Option<Driver> {
-    match binding {
-        BindingDriver::Veth => Some(Driver::Veth),
-        BindingDriver::Macvlan => Some(Driver::Macvlan),
-        BindingDriver::Ipvlan => Some(Driver::Ipvlan),
-        BindingDriver::IpvlanL3 => Some(Driver::IpvlanL3),
-        BindingDriver::Vlan => Some(Driver::Vlan),
-        BindingDriver::HwVeb => None,
+impl From<BindingDriver> for Driver {
+    fn from(binding: BindingDriver) -> Self {
+        match binding {
+            BindingDriver::Veth => Self::Veth,
+            BindingDriver::Macvlan => Self::Macvlan,
+            BindingDriver::Ipvlan => Self::Ipvlan,
+            BindingDriver::IpvlanL3 => Self::IpvlanL3,
+            BindingDriver::Vlan => Self::Vlan,
+            BindingDriver::HwVeb => Self::HwVeb,
+        }
     }
 }
 
 /// What goes together, for messages.
 const VALID: &str = "valid are default_port_driver = veth with default_driver = veth, default_port_driver = nested with \
-     default_driver = macvlan, ipvlan or ipvlan_l3, and default_port_driver = vlan with default_driver = vlan";
+     default_driver = macvlan, ipvlan or ipvlan_l3, default_port_driver = vlan with default_driver = vlan, and \
+     default_port_driver = sriov with default_driver = hw_veb";
 
 /// A driver by name, or by its Python module, whose last part is the name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,25 +112,8 @@ pub(super) fn read(sources: &mut Sources) -> Drivers {
     let usable: Vec<Driver> = bindings
         .iter()
         .filter(|binding| ports.contains(&PortDriver::of(**binding)))
-        .filter_map(|binding| built_in(*binding))
+        .map(|binding| Driver::from(*binding))
         .collect();
-    for (listed, option) in [
-        (
-            bindings.iter().any(|b| built_in(*b).is_none()),
-            &opt::ENABLED_DRIVERS,
-        ),
-        (
-            ports.contains(&PortDriver::Sriov),
-            &opt::ENABLED_PORT_DRIVERS,
-        ),
-    ] {
-        if listed {
-            sources.warnings.insert(format!(
-                "[{}] {} names drivers that this version does not have (sriov, hw_veb): they are not enabled",
-                option.group, option.name
-            ));
-        }
-    }
     if [Driver::Ipvlan, Driver::IpvlanL3]
         .iter()
         .all(|driver| usable.contains(driver))
@@ -138,8 +125,40 @@ pub(super) fn read(sources: &mut Sources) -> Drivers {
     Drivers {
         default,
         link_iface: link_iface(sources, &usable),
+        cards: cards(sources, &usable),
         enabled: usable,
     }
+}
+
+/// Without any, only ports that name a device have one.
+fn cards(sources: &mut Sources, usable: &[Driver]) -> Vec<(String, IfName)> {
+    let option = &opt::PHYSICAL_DEVICE_MAPPINGS;
+    let named: Vec<String> = sources.read(option);
+    let mut cards = Vec::new();
+    for mapping in &named {
+        let parts = mapping
+            .split_once(':')
+            .map(|(on, card)| (on.trim(), card.trim()));
+        match parts.map(|(on, card)| (on, card.parse())) {
+            Some((on, Ok(card))) if !on.is_empty() => cards.push((on.to_owned(), card)),
+            _ => sources.mistake(
+                option,
+                format!("`{mapping}` is not valid; valid is PHYSICAL_NETWORK:INTERFACE, such as physnet2:ens1f0"),
+            ),
+        }
+    }
+    let is_used = usable.contains(&Driver::HwVeb);
+    if is_used && named.is_empty() {
+        let wrong = "is needed with hw_veb, and not set: name the cards, such as physnet2:ens1f0, or leave hw_veb out \
+                     (ports that name a device by pci_slot need no driver)";
+        sources.mistake(option, wrong);
+    } else if !is_used && !named.is_empty() {
+        sources.warnings.insert(format!(
+            "[{}] {} has no effect: hw_veb is not enabled (enabled_drivers, enabled_port_drivers)",
+            option.group, option.name
+        ));
+    }
+    cards
 }
 
 /// A list of drivers; an empty one is the default's.
@@ -161,11 +180,6 @@ fn default(
     binding: BindingDriver,
     bindings: &[BindingDriver],
 ) -> Driver {
-    let Some(driver) = built_in(binding) else {
-        let wrong = format!("this version does not have it; {VALID}");
-        sources.mistake(&opt::DEFAULT_DRIVER, wrong);
-        return Driver::Veth;
-    };
     if PortDriver::of(binding) != port {
         let wrong = format!("default_driver in [binding] does not go with it; {VALID}");
         sources.mistake(&opt::DEFAULT_PORT_DRIVER, wrong);
@@ -178,13 +192,13 @@ fn default(
             "the default is not among enabled_drivers; valid is one of those, or add it there";
         sources.mistake(&opt::DEFAULT_DRIVER, wrong);
     }
-    driver
+    binding.into()
 }
 
 fn link_iface(sources: &mut Sources, usable: &[Driver]) -> Option<IfName> {
     let name: Option<String> = sources.read(&opt::LINK_IFACE);
     let name = name.filter(|name| !name.is_empty())?;
-    if usable.iter().all(|driver| *driver == Driver::Veth) {
+    if !usable.iter().any(|driver| driver.is_in_guest()) {
         sources.warnings.insert(format!(
             "[{}] {} has no effect: neither macvlan, ipvlan, ipvlan_l3 nor vlan is enabled (enabled_drivers, enabled_port_drivers)",
             opt::LINK_IFACE.group,

@@ -104,8 +104,8 @@ declare! {
     HOST = ["DEFAULT"] "host" Text;
     /// The folder of the journal.
     STATE_PATH = ["DEFAULT"] "state_path" Text = "/var/lib/kuryr";
-    /// How a port is attached: veth, on this host's switch, or nested, by the port of the guest that
-    /// this host is. default_driver must go with it.
+    /// How a port is attached: veth, on this host's switch; nested or vlan, by the port of the guest
+    /// that this host is; sriov, as a virtual function of a card. default_driver must go with it.
     DEFAULT_PORT_DRIVER = ["DEFAULT"] "default_port_driver" Text = "veth";
     /// The ways in which a port may be attached.
     ENABLED_PORT_DRIVERS = ["DEFAULT"] "enabled_port_drivers" List = "veth";
@@ -148,8 +148,8 @@ declare! {
 
     /// What interfaces are called inside a container, before their number.
     VETH_DST_PREFIX = ["binding"] "veth_dst_prefix" Text = "eth";
-    /// How an interface is made where a network does not say otherwise: veth, or, with the port driver
-    /// nested, macvlan or ipvlan.
+    /// How an interface is made where a network does not say otherwise: veth; with the port driver
+    /// nested, macvlan, ipvlan or ipvlan_l3; with vlan, vlan; with sriov, hw_veb.
     DEFAULT_DRIVER = ["binding"] "default_driver" Text = "veth", formerly "driver";
     /// The ways in which an interface may be made, and which a network may ask for (kuryr.driver).
     ENABLED_DRIVERS = ["binding"] "enabled_drivers" List = "veth";
@@ -245,6 +245,10 @@ declare! {
     COLLECT_TIMING = ["neutron"] "collect_timing" Ignored;
     /// Of keystoneauth.
     SPLIT_LOGGERS = ["neutron"] "split_loggers" Ignored;
+
+    /// The SR-IOV cards whose virtual functions containers get with hw_veb, each with the physical
+    /// network that it is on, as Neutron's agent has it: physnet2:ens1f0.
+    PHYSICAL_DEVICE_MAPPINGS = ["sriov"] "physical_device_mappings" List;
 
     /// Whether ports are made, bound and plugged before a container asks for one, on networks that are
     /// in use on this host. `-o kuryr.pool=off` does without on one network.

@@ -268,6 +268,7 @@ fn drivers_that_go_together_are_taken() {
         default: Driver::Veth,
         enabled: vec![Driver::Veth],
         link_iface: None,
+        cards: vec![],
     };
     assert_eq!(drivers(""), plain);
     let full_paths = "[DEFAULT]\ndefault_port_driver = kuryr_libnetwork.port_driver.drivers.veth\nenabled_port_drivers = veth\n\
@@ -282,6 +283,7 @@ fn drivers_that_go_together_are_taken() {
             // No port driver is enabled for the third.
             enabled: vec![Driver::Macvlan, Driver::Ipvlan],
             link_iface: Some("ens3".parse().unwrap()),
+            cards: vec![],
         }
     );
     let trunk = "[DEFAULT]\ndefault_port_driver = vlan\nenabled_port_drivers = vlan\n\
@@ -290,6 +292,19 @@ fn drivers_that_go_together_are_taken() {
     assert_eq!(
         (drivers(trunk).default, drivers(trunk).enabled),
         (Driver::Vlan, vlan)
+    );
+    let sriov = "[DEFAULT]\ndefault_port_driver = sriov\nenabled_port_drivers = veth, sriov\n\
+        [binding]\ndefault_driver = kuryr.lib.binding.drivers.hw_veb\nenabled_drivers = veth, hw_veb\n\
+        [sriov]\nphysical_device_mappings = physnet2:ens1f0, physnet3:ens1f1\n";
+    let card = |on: &str, card: &str| (on.to_owned(), card.parse().unwrap());
+    assert_eq!(
+        drivers(sriov),
+        Drivers {
+            default: Driver::HwVeb,
+            enabled: vec![Driver::Veth, Driver::HwVeb],
+            link_iface: None,
+            cards: vec![card("physnet2", "ens1f0"), card("physnet3", "ens1f1")],
+        }
     );
 }
 
@@ -320,8 +335,17 @@ fn drivers_that_do_not_go_together_are_refused_with_those_that_do() {
             "not among enabled_drivers",
         ),
         (
-            "[DEFAULT]\ndefault_port_driver = sriov\n[binding]\ndefault_driver = hw_veb\n",
-            "this version does not have it",
+            "[DEFAULT]\ndefault_port_driver = sriov\n[binding]\ndefault_driver = macvlan\n",
+            "default_port_driver = sriov with default_driver = hw_veb",
+        ),
+        (
+            "[DEFAULT]\ndefault_port_driver = sriov\nenabled_port_drivers = sriov\n[binding]\n\
+             default_driver = hw_veb\nenabled_drivers = hw_veb\n",
+            "[sriov] physical_device_mappings: is needed with hw_veb",
+        ),
+        (
+            "[sriov]\nphysical_device_mappings = ens1f0\n",
+            "valid is PHYSICAL_NETWORK:INTERFACE",
         ),
         (
             "[DEFAULT]\ndefault_port_driver = nested\n[binding]\ndefault_driver = vlan\n",
@@ -346,12 +370,12 @@ fn drivers_that_do_not_go_together_are_refused_with_those_that_do() {
 }
 
 #[test]
-fn drivers_that_this_version_lacks_are_told_where_they_are_only_enabled() {
-    let content = "[DEFAULT]\nenabled_port_drivers = veth, sriov\n[binding]\nenabled_drivers = veth, hw_veb, vlan\nlink_iface = eth0\n";
+fn what_has_no_effect_without_a_driver_is_told() {
+    let content = "[DEFAULT]\nenabled_port_drivers = veth, sriov\n[binding]\nenabled_drivers = veth, vlan\nlink_iface = eth0\n\
+        [sriov]\nphysical_device_mappings = physnet2:ens1f0\n";
     insta::assert_snapshot!(loaded(content).warnings.join("\n"), @r"
-    [DEFAULT] enabled_port_drivers names drivers that this version does not have (sriov, hw_veb): they are not enabled
-    [binding] enabled_drivers names drivers that this version does not have (sriov, hw_veb): they are not enabled
     [binding] link_iface has no effect: neither macvlan, ipvlan, ipvlan_l3 nor vlan is enabled (enabled_drivers, enabled_port_drivers)
+    [sriov] physical_device_mappings has no effect: hw_veb is not enabled (enabled_drivers, enabled_port_drivers)
     ");
 }
 
