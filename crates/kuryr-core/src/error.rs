@@ -313,6 +313,18 @@ pub enum Error {
         /// What cards there are, on which.
         mappings: String,
     },
+    /// Which physical network a network is on is hidden from us, and it may be one of several.
+    #[error(
+        "Neutron does not show Kuryr's user which physical network network {network} is on, and physical_device_mappings \
+         in [sriov] of kuryr.conf names several ({mappings}): have Neutron's policy show it \
+         (get_network:provider:physical_network and get_network:provider:network_type), or name cards of one only"
+    )]
+    HiddenPhysicalNetwork {
+        /// The network.
+        network: NeutronNetworkId,
+        /// What cards there are, on which.
+        mappings: String,
+    },
     /// A network is on no physical network.
     #[error(
         "network {network} is of type {kind}, and virtual functions reach networks of type vlan and flat only: take \

@@ -137,19 +137,28 @@ impl Kuryr {
     /// The cards that are on a network's physical network.
     async fn cards_of(&self, net: &Net, by: Instant) -> Result<Vec<(String, IfName)>, Error> {
         let mut cards = self.settings.drivers.cards.clone();
-        let network = self.physical_network(net.id, by).await?;
-        if let Some(network) = &network {
-            cards.retain(|(on, _)| on == network);
-        }
-        if cards.is_empty() {
-            let mappings = self.settings.drivers.cards.iter();
-            return Err(Error::NoCard {
+        let mappings = listed(cards.iter().map(|(on, card)| format!("{on}:{card}")));
+        let networks: BTreeSet<&String> = cards.iter().map(|(on, _)| on).collect();
+        let has_several = networks.len() > 1;
+        match self.physical_network(net.id, by).await? {
+            Some(network) => {
+                cards.retain(|(on, _)| *on == network);
+                match cards.is_empty() {
+                    true => Err(Error::NoCard {
+                        network: net.id,
+                        on: network,
+                        mappings,
+                    }),
+                    false => Ok(cards),
+                }
+            }
+            // A card that is on another would put the container there.
+            None if has_several => Err(Error::HiddenPhysicalNetwork {
                 network: net.id,
-                on: network.unwrap_or_else(|| "any".to_owned()),
-                mappings: listed(mappings.map(|(on, card)| format!("{on}:{card}"))),
-            });
+                mappings,
+            }),
+            None => Ok(cards),
         }
-        Ok(cards)
     }
 
     /// The physical network that a network is on; none where that is not shown to us.

@@ -52,6 +52,7 @@ impl Error {
             | Self::BadOption { .. }
             | Self::DriverNotEnabled { .. }
             | Self::NoCard { .. }
+            | Self::HiddenPhysicalNetwork { .. }
             | Self::NoPhysicalNetwork { .. }
             | Self::NoAddressGiven(_) => Kind::Invalid,
             Self::Ambiguous { .. }

@@ -290,6 +290,26 @@ async fn a_network_that_no_card_is_on_is_refused() {
     }
 }
 
+/// As Neutron does to all but administrators.
+#[tokio::test(start_paused = true)]
+async fn where_it_is_not_shown_what_a_network_is_on_the_cards_must_be_on_one() {
+    let mut settings = neutron();
+    settings
+        .extensions
+        .retain(|extension| extension != "provider");
+    let mut world = host(settings, 1);
+    let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+    let error = world.run(&made).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    assert!(error.to_string().contains("does not show"), "{error}");
+    assert_eq!(world.all::<Port>().await, []);
+    let mut of_one = drivers(Driver::HwVeb);
+    of_one.cards.retain(|(on, _)| on == "physnet2");
+    world.restart_as("host1", of_one);
+    world.run(&made).await.unwrap();
+    assert_eq!(slots(&world), ["0000:01:10.0".to_owned()].into());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_network_may_have_functions_where_the_host_has_pairs() {
     for name in ["hw_veb", "sriov"] {
