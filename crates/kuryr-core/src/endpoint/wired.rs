@@ -29,13 +29,14 @@ impl Kuryr {
             } => (true, true),
             // Such containers have no port that Neutron's agents would know of.
             Switch::Parent { .. } => (false, false),
+            // Neutron's agent takes a function for unused whose interface is in a container.
+            Switch::Device(_) => (false, false),
             Switch::OpenVSwitch { .. }
             | Switch::Hybrid { .. }
             | Switch::LinuxBridge { .. }
             | Switch::AgentBridge { .. }
             | Switch::Tap
-            | Switch::Program(_)
-            | Switch::Device(_) => (true, self.settings.plugging_is_fatal),
+            | Switch::Program(_) => (true, self.settings.plugging_is_fatal),
         };
         let fatal = self.settings.plugging_is_fatal && may_be_fatal;
         if wired && (!asks || self.is_active(endpoint.port.id, until).await?) {

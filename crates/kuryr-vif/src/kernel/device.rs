@@ -14,7 +14,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use self::bus::Bus;
 use self::function::Function;
 use super::link::{Link, by_index, find, open, refusal};
-use super::{KernelError, Netlink, shared};
+use super::{KernelError, Netlink, shared, veth};
 use crate::error::is_for_guests;
 use crate::{Device, DeviceTrouble, Error, FreeFunction, IfName, MacAddress, Part, PciSlot, Vif};
 
@@ -130,6 +130,7 @@ pub(crate) fn ensure(vif: &Vif, device: &Device) -> Result<(), Error> {
             interface.rename(&mut kernel, name)
         }
         Part::Macvtap(_) => {
+            veth::keep_addresses_off(&mut kernel, &now.name)?;
             interface.turn(&mut kernel, true)?;
             shared::ensure_on_function(vif, &now.name)
         }
@@ -202,6 +203,7 @@ fn restore(
         interface.turn(kernel, false)?;
     }
     interface.set_mtu(kernel, before.mtu)?;
+    veth::let_addresses_on(kernel, now)?;
     match find(kernel, &before.name)? {
         // Somebody has given its name away meanwhile.
         Some(other) if other.index != interface.link.index => Ok(()),

@@ -250,18 +250,21 @@ pub(crate) fn attachments(owner: Option<&str>) -> Result<Vec<Attachment>, Kernel
 }
 
 pub(super) fn keep_addresses_off(kernel: &mut Netlink, interface: &IfName) -> Result<(), Error> {
-    match kernel.ask(without_addresses(interface), 0) {
-        // IPv6 is off, altogether or by an MTU under 1280: no addresses either.
-        Err(error)
-            if [EAFNOSUPPORT, EINVAL, EOPNOTSUPP]
-                .iter()
-                .any(|e| error.is(*e)) => {}
-        outcome => {
-            outcome.map_err(refusal("keep addresses off", interface))?;
-        }
-    }
+    generate_addresses(kernel, interface, In6AddrGenMode::None)
+        .map_err(refusal("keep addresses off", interface))?;
     refuse_router_advertisements(interface);
     Ok(())
+}
+
+/// Undoes [`keep_addresses_off`], for an interface that is to be as any other of this host.
+pub(super) fn let_addresses_on(kernel: &mut Netlink, interface: &IfName) -> Result<(), Error> {
+    let usual = fs::read_to_string("/proc/sys/net/ipv6/conf/default/disable_ipv6");
+    let switch = format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6");
+    if let Err(error) = usual.and_then(|usual| fs::write(&switch, usual)) {
+        tracing::debug!(switch, %error, "IPv6 stays as it is");
+    }
+    generate_addresses(kernel, interface, In6AddrGenMode::Eui64)
+        .map_err(refusal("let addresses on", interface))
 }
 
 /// A switch in userspace takes copies: what a container sends reaches this host's own stack as
@@ -300,12 +303,24 @@ pub(super) fn create(
 }
 
 /// The kernel heeds this in a change only, not in the creation; and it must come before `up`.
-fn without_addresses(interface: &IfName) -> Message {
+fn generate_addresses(
+    kernel: &mut Netlink,
+    interface: &IfName,
+    mode: In6AddrGenMode,
+) -> Result<(), KernelError> {
     let mut link = named(interface);
-    let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    let mode = vec![AfSpecInet6::AddrGenMode(mode)];
     link.attributes
-        .push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(
-            vec![none],
-        )]));
-    Message::SetLink(link)
+        .push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(mode)]));
+    match kernel.ask(Message::SetLink(link), 0) {
+        // IPv6 is off, altogether or by an MTU under 1280: no addresses either.
+        Err(error)
+            if [EAFNOSUPPORT, EINVAL, EOPNOTSUPP]
+                .iter()
+                .any(|e| error.is(*e)) =>
+        {
+            Ok(())
+        }
+        outcome => outcome.map(drop),
+    }
 }

@@ -255,6 +255,10 @@ netns_test! {
         assert!(link.contains("macvtap mode passthru"), "{link}");
         assert!(link.contains("fa:16:3e:00:00:01") && link.contains("mtu 1442"), "{link}");
         assert!(!host.is_taken(&vif.attachment).await.unwrap());
+        let below = interface(&slot(0));
+        let ipv6 = format!("/proc/sys/net/ipv6/conf/{below}/disable_ipv6");
+        assert_eq!(fs::read_to_string(&ipv6).unwrap(), "1\n");
+        assert_eq!(run("ip", &format!("-6 -oneline address show dev {below}")), "");
         let other = function(2, in_vlan(100));
         plug(&host, &other).await;
         let (one, _two) = (container(&vif, 1), container(&other, 2));
@@ -266,6 +270,7 @@ netns_test! {
         unplug(&host, &vif).await;
         unplug(&host, &other).await;
         assert_eq!(everything(), before);
+        assert_eq!(fs::read_to_string(&ipv6).unwrap(), "0\n");
     }
 }
 
