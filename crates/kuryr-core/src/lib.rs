@@ -28,6 +28,7 @@ mod pool;
 mod port_pool;
 mod port_settings;
 mod range;
+mod rates;
 mod swarm;
 mod view;
 

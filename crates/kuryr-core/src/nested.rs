@@ -317,7 +317,11 @@ impl Kuryr {
         let is_special = || binding::special_kind(port).is_some();
         let is_adopted = self.port_adoptions.has(port.id);
         if !driver.is_in_guest() || is_adopted && is_special() {
-            return binding::vif(port, &self.settings.host, owner, net.mtu);
+            let mut vif = binding::vif(port, &self.settings.host, owner, net.mtu)?;
+            if let Switch::Device(device) = &mut vif.attachment.switch {
+                self.limit(device, port, by).await?;
+            }
+            return Ok(vif);
         }
         if is_adopted {
             let port = port.id;

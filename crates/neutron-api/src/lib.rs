@@ -29,7 +29,7 @@ pub use mac::{InvalidMacAddress, MacAddress};
 pub use network::{Network, NetworkChange, NewNetwork, ProviderNetwork};
 pub use port::{AddressPair, FixedIp, NewPort, Port, PortChange, PortStatus, VifDetails, WantedIp};
 pub use protocol::{Protocol, UnknownProtocol};
-pub use qos::{NewQosPolicy, QosPolicy, QosPolicyChange};
+pub use qos::{NewQosPolicy, QosPolicy, QosPolicyChange, QosRule};
 pub use security::{
     Direction, NewSecurityGroup, NewSecurityGroupRule, SecurityGroup, SecurityGroupChange,
     SecurityGroupRule,

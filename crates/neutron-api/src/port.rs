@@ -94,6 +94,9 @@ pub struct Port {
     /// Its own QoS policy; absent where the extension `qos` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qos_policy_id: Option<QosPolicyId>,
+    /// Its network's QoS policy, which counts where it has none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos_network_policy_id: Option<QosPolicyId>,
     /// Labels.
     #[serde(default)]
     pub tags: Vec<String>,
@@ -128,6 +131,7 @@ impl Resource for Port {
         "port_security_enabled",
         "dns_name",
         "qos_policy_id",
+        "qos_network_policy_id",
         "tags",
         "revision_number",
     ];

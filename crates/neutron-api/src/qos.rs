@@ -12,6 +12,27 @@ pub struct QosPolicy {
     /// Its name, not unique.
     #[serde(default)]
     pub name: String,
+    /// What it says.
+    #[serde(default)]
+    pub rules: Vec<QosRule>,
+}
+
+/// A rule of a QoS policy, as far as we know it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct QosRule {
+    /// What it is about, such as `bandwidth_limit`.
+    #[serde(default, rename = "type")]
+    pub kind: String,
+    /// Whether it is about what a port sends (`egress`) or gets; a limit that does not say is about what
+    /// it sends.
+    #[serde(default)]
+    pub direction: Option<String>,
+    /// How much at most, in kbit/s.
+    #[serde(default)]
+    pub max_kbps: Option<u64>,
+    /// How much at least, in kbit/s.
+    #[serde(default)]
+    pub min_kbps: Option<u64>,
 }
 
 impl Resource for QosPolicy {
@@ -19,7 +40,7 @@ impl Resource for QosPolicy {
     const ONE: &'static str = "policy";
     const MANY: &'static str = "policies";
     const FOLDER: &'static str = "qos/";
-    const FIELDS: &'static [&'static str] = &["id", "name"];
+    const FIELDS: &'static [&'static str] = &["id", "name", "rules"];
     fn id(&self) -> QosPolicyId {
         self.id
     }

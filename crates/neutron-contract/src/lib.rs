@@ -93,6 +93,7 @@ macro_rules! hold_to_contract {
                 ports::a_port_gets_an_address_of_each_family
                 ports::a_port_has_the_default_security_group
                 ports::a_port_takes_a_qos_policy_that_is_found_by_its_name
+                ports::a_qos_policy_shows_its_rules
                 ports::a_port_takes_address_pairs
                 ports::a_port_without_port_security_has_neither_groups_nor_pairs
                 ports::a_ports_identity_counts_from_the_post_on

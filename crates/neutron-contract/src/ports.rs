@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use http::Method;
 use neutron_api::{
-    AddressPair, AllocationPool, FixedIp, NewQosPolicy, Port, PortChange, QosPolicy, SecurityGroup,
-    Subnet, WantedIp,
+    AddressPair, AllocationPool, FixedIp, NewQosPolicy, Port, PortChange, QosPolicy, QosRule,
+    SecurityGroup, Subnet, WantedIp,
 };
 use neutron_client::Filter;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::ground::{Ground, named, refusal, unique, unique_mac};
 
@@ -332,6 +332,47 @@ pub async fn a_port_takes_a_qos_policy_that_is_found_by_its_name(ground: Ground)
     let path = format!("ports/{}?fields=qos_policy_id", port.id);
     let shown = ground.ask(Method::GET, &path, Value::Null).await;
     assert_eq!(shown.body["port"]["qos_policy_id"], policy.id.to_string());
+}
+
+/// So what a port may send is known where no agent of Neutron's holds it to that.
+pub async fn a_qos_policy_shows_its_rules(ground: Ground) {
+    let name = ground.name.clone();
+    let policy = ground.make(&NewQosPolicy { name }).await;
+    for (rules, rule) in [
+        (
+            "bandwidth_limit_rules",
+            json!({"bandwidth_limit_rule": {"max_kbps": 200_000, "direction": "egress"}}),
+        ),
+        (
+            "minimum_bandwidth_rules",
+            json!({"minimum_bandwidth_rule": {"min_kbps": 10_000, "direction": "egress"}}),
+        ),
+    ] {
+        let path = format!("qos/policies/{}/{rules}", policy.id);
+        let made = ground.ask(Method::POST, &path, rule).await;
+        assert_eq!(made.status, 201, "{:?}", made.body);
+    }
+    let shown = ground.neutron.find::<QosPolicy>(policy.id).await;
+    let mut rules = shown.expect("an answer").expect("a policy").rules;
+    rules.sort_by(|one, other| one.kind.cmp(&other.kind));
+    let egress = Some("egress".to_owned());
+    assert_eq!(
+        rules,
+        [
+            QosRule {
+                kind: "bandwidth_limit".into(),
+                direction: egress.clone(),
+                max_kbps: Some(200_000),
+                min_kbps: None,
+            },
+            QosRule {
+                kind: "minimum_bandwidth".into(),
+                direction: egress,
+                max_kbps: None,
+                min_kbps: Some(10_000),
+            },
+        ]
+    );
 }
 
 async fn rewish(ground: &Ground, port: &Port, fixed_ips: Vec<WantedIp>) -> Port {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::network::Network;
 use crate::port::Port;
-use crate::qos_policy::QosPolicy;
+use crate::qos_policy::{self, QosPolicy};
 use crate::quota;
 use crate::refusal::Refusal;
 use crate::resource::serve;
@@ -175,6 +175,16 @@ impl Cloud {
             }
             ["v2.0", "security-group-rules", rest @ ..] if self.has_extension("security-group") => {
                 serve::<SecurityGroupRule>(self, ask, rest)
+            }
+            ["v2.0", "qos", "policies", id, "bandwidth_limit_rules"]
+                if self.has_extension("qos") =>
+            {
+                qos_policy::add_rule(self, ask, id, "bandwidth_limit")
+            }
+            ["v2.0", "qos", "policies", id, "minimum_bandwidth_rules"]
+                if self.has_extension("qos") =>
+            {
+                qos_policy::add_rule(self, ask, id, "minimum_bandwidth")
             }
             ["v2.0", "qos", "policies", rest @ ..] if self.has_extension("qos") => {
                 serve::<QosPolicy>(self, ask, rest)

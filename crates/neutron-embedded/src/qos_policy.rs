@@ -1,10 +1,13 @@
-//! QoS policies, by name only: nothing here holds a port to one.
+//! QoS policies and what they say: nothing here holds a port to one.
 
+use http::{Method, StatusCode};
 use neutron_api::QosPolicyId;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::body::{Attribute, Body, fixed, moment, settable, shown};
-use crate::cloud::Cloud;
+use crate::cloud::{Answer, Ask, Cloud};
 use crate::port::Port;
 use crate::refusal::Refusal;
 use crate::resource::Resource;
@@ -15,6 +18,8 @@ use crate::store::{Common, Key};
 pub(crate) struct QosPolicy {
     #[serde(flatten)]
     pub(crate) common: Common,
+    #[serde(default)]
+    rules: Vec<Map<String, Value>>,
 }
 
 impl QosPolicy {
@@ -36,6 +41,7 @@ impl Resource for QosPolicy {
         settable("description").unsorted(),
         fixed("project_id"),
         fixed("tenant_id"),
+        shown("rules").unfiltered().unsorted(),
         shown("tags").of("standard-attr-tag").unsorted(),
         moment("created_at"),
         moment("updated_at"),
@@ -51,7 +57,8 @@ impl Resource for QosPolicy {
     }
 
     fn create(_: &mut Cloud, common: Common, _: Body) -> Result<Self, Refusal> {
-        Ok(Self { common })
+        let rules = Vec::new();
+        Ok(Self { common, rules })
     }
 
     fn update(self, _: &Cloud, _: Body) -> Result<Self, Refusal> {
@@ -68,4 +75,36 @@ impl Resource for QosPolicy {
             None => Ok(()),
         }
     }
+}
+
+/// Adds a rule: `POST /v2.0/qos/policies/ID/KIND_rules`. Others than that are not here.
+pub(crate) fn add_rule(
+    cloud: &mut Cloud,
+    ask: &Ask,
+    id: &str,
+    kind: &str,
+) -> Result<Answer, Refusal> {
+    if ask.method != Method::POST {
+        return Err(Refusal::no_such_method());
+    }
+    let policy = id.parse::<Uuid>().ok();
+    let policy = policy.and_then(|id| cloud.store.find::<QosPolicy>(id).cloned());
+    let mut policy = policy.ok_or_else(|| QosPolicy::missing(id))?;
+    let key = format!("{kind}_rule");
+    let asked: Option<Value> = serde_json::from_slice(&ask.body).ok();
+    let Some(Value::Object(mut rule)) =
+        asked.and_then(|mut asked| asked.get_mut(&key).map(Value::take))
+    else {
+        return Err(Refusal::bad_request(format!(
+            "Unable to find '{key}' in request body"
+        )));
+    };
+    rule.entry("direction").or_insert_with(|| json!("egress"));
+    rule.insert("id".into(), json!(Uuid::new_v4()));
+    let body = json!({ &key: rule });
+    rule.insert("type".into(), json!(kind));
+    rule.insert("qos_policy_id".into(), json!(policy.id()));
+    policy.rules.push(rule);
+    cloud.store.replace(policy);
+    Ok(Answer::with(StatusCode::CREATED, body))
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use kuryr_core::{Driver, Drivers, Kind};
 use kuryr_testkit::faulty::Fate;
-use kuryr_vif::{Device, FreeFunction, FunctionSettings, Part, Switch, Vif};
-use neutron_api::{NewPort, Port, VifDetails};
+use kuryr_vif::{Device, FreeFunction, FunctionSettings, Part, Rates, Switch, Vif};
+use neutron_api::{NewPort, NewQosPolicy, Port, VifDetails};
 use neutron_embedded::EmbeddedSettings;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -96,6 +97,36 @@ async fn a_port_whose_function_has_no_place_that_can_be_is_refused_and_afterward
     assert!(world.kuryr.settled(soon()).await);
     assert_eq!(world.whole(port.id).await, before);
     assert!(world.host.plugged().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_is_held_to_its_ports_qos_policy() {
+    let mut settings = neutron();
+    settings.extensions.push("qos".into());
+    let mut world = host(settings, 1);
+    world.restart_as("host1", drivers(Driver::HwVeb));
+    let policy = NewQosPolicy {
+        name: "slow".into(),
+    };
+    let policy = world.make(&policy).await.id;
+    let rule = json!({"bandwidth_limit_rule": {"max_kbps": 200_000, "direction": "egress"}});
+    let rules = format!("qos/policies/{policy}/bandwidth_limit_rules");
+    world.send(Method::POST, &rules, &rule).await;
+    let plan = Plan {
+        options: vec![("neutron.port.qos_policy", "slow".to_owned())],
+        ..subnet("10.20.0.0/24")
+    };
+    let made = world.create_network(&plan).await.unwrap();
+    world.run(&made).await.unwrap();
+    let [device] = <[_; 1]>::try_from(devices(&world)).unwrap();
+    let Part::Function(settings) = device.part else {
+        panic!("{device:?}");
+    };
+    let rates = Rates {
+        least: 0,
+        most: 200,
+    };
+    assert_eq!(settings.rates, Some(rates));
 }
 
 /// The virtual functions of a card, of which there are so many.

@@ -603,7 +603,8 @@ impl World {
         self.send(http::Method::PUT, what, body).await;
     }
 
-    async fn send(
+    /// Asks for something past the wire.
+    pub(crate) async fn send(
         &self,
         method: http::Method,
         what: &str,
