@@ -197,6 +197,17 @@ impl Play {
     }
 
     fn kill(&mut self) {
+        // Of a port that was there before the next run does not know which address its container has got.
+        for one in &self.containers {
+            let number = one.wish.network;
+            if one.wish.ip == Ip::OfTheirPort
+                && one.interface.is_none()
+                && self.kinds[number] == Kind::TheirsOfBothFamilies
+            {
+                let places = one.addresses.iter().map(|got| (number, got.addr()));
+                self.limbo.extend(places);
+            }
+        }
         self.looking.abort();
         self.world.kill();
         self.looking = look(&self.world);
