@@ -9,7 +9,7 @@ mod fill;
 mod find;
 mod recycle;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -81,7 +81,8 @@ pub(crate) struct PortPool {
 
 #[derive(Default)]
 struct State {
-    ready: Vec<Warm>,
+    /// Those that have waited longest are first.
+    ready: VecDeque<Warm>,
     /// Those whose endpoints have gone.
     returning: HashMap<PortId, Returning>,
     /// Of which subnets a port is to have addresses.
@@ -267,13 +268,15 @@ impl State {
     /// The port that has waited longest of those that are `such`.
     fn take(&mut self, such: impl Fn(&Warm) -> bool) -> Option<Port> {
         let place = self.ready.iter().position(such)?;
-        Some(self.ready.remove(place).port)
+        self.ready.remove(place).map(|warm| warm.port)
     }
 
     fn take_out(&mut self, address: Option<IpAddr>) -> Vec<Port> {
         let is_meant = |port: &Port| address.is_none_or(|address| has_address(port, address));
-        let ready = self.ready.extract_if(.., |warm| is_meant(&warm.port));
-        let mut out: Vec<Port> = ready.map(|warm| warm.port).collect();
+        let ready = std::mem::take(&mut self.ready).into_iter();
+        let (meant, kept) = ready.partition::<VecDeque<_>, _>(|warm| is_meant(&warm.port));
+        self.ready = kept;
+        let mut out: Vec<Port> = meant.into_iter().map(|warm| warm.port).collect();
         let returning = self
             .returning
             .extract_if(|_, returning| is_meant(&returning.port));

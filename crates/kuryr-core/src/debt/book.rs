@@ -39,7 +39,7 @@ struct Shared {
     count: AtomicU64,
     /// Debts about one object are noted one after the other: what is noted last is what was said last.
     notes: Keyed<String>,
-    /// An attempt has ended.
+    /// An attempt has ended: for those who wait until nothing of a kind is owed.
     changed: Notify,
     journal: Journal,
     neutron: Neutron,
@@ -64,6 +64,8 @@ struct Entry {
     unwritten: bool,
     /// Paid as far as can be seen; what may still appear is looked for a few times more.
     seen_to: bool,
+    /// It was replaced, struck out or became urgent: wakes its payer, and no other of hundreds.
+    changed: Arc<Notify>,
 }
 
 const AT_ONCE: usize = 4;
@@ -207,7 +209,7 @@ impl Debts {
         let is_awaited = |entry: &mut Entry| {
             let awaited = !entry.seen_to && concerns(&entry.debt);
             if awaited && !std::mem::replace(&mut entry.urgent, true) {
-                self.shared.changed.notify_waiters();
+                entry.changed.notify_one();
             }
             awaited
         };
@@ -222,7 +224,10 @@ impl Debts {
         let withdrawn = self
             .open()
             .extract_if(|_, entry| !entry.busy && which(&entry.debt))
-            .map(|(_, entry)| entry.debt)
+            .map(|(_, entry)| {
+                entry.changed.notify_one();
+                entry.debt
+            })
             .collect();
         self.shared.changed.notify_waiters();
         withdrawn
@@ -290,7 +295,7 @@ impl Debts {
                 entry.turn = turn;
                 entry.seen_to = false;
                 entry.urgent = false;
-                self.shared.changed.notify_waiters();
+                entry.changed.notify_one();
             }
             return false;
         }
@@ -301,6 +306,7 @@ impl Debts {
             busy: false,
             urgent: false,
             seen_to: false,
+            changed: Arc::default(),
         };
         open.insert(key.clone(), entry);
         let debts = self.clone();
@@ -355,29 +361,33 @@ impl Debts {
     async fn wait_for_a_lull(&self, key: &str) {
         let since = Instant::now();
         loop {
-            let changed = self.shared.changed.notified();
-            let is_urgent = |entry: &Entry| entry.urgent || !entry.debt.can_wait();
-            if self.open().get(key).is_none_or(is_urgent) {
+            let Some(changed) = self.if_still(key, |entry| !entry.urgent && entry.debt.can_wait())
+            else {
                 return;
-            }
+            };
             let until = self.shared.lull.begins(since);
             if until <= Instant::now() {
                 return;
             }
-            let _ = timeout_at(until, changed).await;
+            let _ = timeout_at(until, changed.notified()).await;
         }
     }
 
     /// Pauses, unless what is owed becomes something else meanwhile.
     async fn rest(&self, key: &str, turn: u64, pause: Duration) {
         let until = Instant::now() + pause;
-        loop {
-            let changed = self.shared.changed.notified();
-            let same = self.open().get(key).is_some_and(|entry| entry.turn == turn);
-            if !same || timeout_at(until, changed).await.is_err() {
+        while let Some(changed) = self.if_still(key, |entry| entry.turn == turn) {
+            if timeout_at(until, changed.notified()).await.is_err() {
                 return;
             }
         }
+    }
+
+    /// What tells of changes to what is owed under `key`, if that is `such`.
+    fn if_still(&self, key: &str, such: impl Fn(&Entry) -> bool) -> Option<Arc<Notify>> {
+        let open = self.open();
+        let entry = open.get(key).filter(|entry| such(entry));
+        entry.map(|entry| Arc::clone(&entry.changed))
     }
 
     fn current(&self, key: &str) -> Option<Debt> {

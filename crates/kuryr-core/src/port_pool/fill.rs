@@ -1,6 +1,6 @@
 //! Keeps a network's pool as full as it is to be: one task for each, in the background.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -266,7 +266,7 @@ impl Kuryr {
         {
             let mut state = pool.state();
             if !state.closed {
-                state.ready.push(Warm { port, from });
+                state.ready.push_back(Warm { port, from });
                 return;
             }
         }
@@ -283,7 +283,7 @@ impl Kuryr {
                 false => target * 2,
             };
             let mut excess = state.count().saturating_sub(most);
-            let (mut spare, mut kept) = (Vec::new(), Vec::new());
+            let (mut spare, mut kept) = (Vec::new(), VecDeque::new());
             for warm in std::mem::take(&mut state.ready) {
                 // Nothing that the runtime may still ask for goes.
                 let unfit = !shape.is_empty() && !fits(&warm.port, &shape);
@@ -291,7 +291,7 @@ impl Kuryr {
                     excess = excess.saturating_sub(1);
                     spare.push(warm.port);
                 } else {
-                    kept.push(warm);
+                    kept.push_back(warm);
                 }
             }
             state.ready = kept;
