@@ -223,7 +223,10 @@ fn settings() -> Settings {
         interface_prefix: "eth".into(),
         opens_exposed_ports: true,
         drivers: Drivers::default(),
-        port_pool: PortPoolSettings::default(),
+        port_pool: PortPoolSettings {
+            enabled: false,
+            ..PortPoolSettings::default()
+        },
         plugging_is_fatal: false,
         plugging_timeout: Duration::from_secs(10),
     }

@@ -44,7 +44,7 @@ pub struct PortPoolSettings {
 impl Default for PortPoolSettings {
     fn default() -> Self {
         Self {
-            enabled: false,
+            enabled: true,
             min: 2,
             max: 64,
             batch: 10,

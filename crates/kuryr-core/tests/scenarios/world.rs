@@ -130,7 +130,7 @@ impl World {
         let transport = BoxCloneSyncService::new(embedded.service().map_err(Failure::from));
         let wire = Faulty::new(transport.clone());
         let (host, journal) = (Arc::new(Notebook::default()), folder());
-        let pool = PortPoolSettings::default();
+        let pool = no_pool();
         let paper = Paper::new(journal.path());
         let kuryr = start(&wire, &host, &paper, pool);
         Self {
@@ -750,7 +750,15 @@ fn settings() -> Settings {
         drivers: Drivers::default(),
         plugging_is_fatal: false,
         plugging_timeout: Duration::from_secs(10),
-        port_pool: PortPoolSettings::default(),
+        port_pool: no_pool(),
+    }
+}
+
+/// Most scenarios are about single ports.
+fn no_pool() -> PortPoolSettings {
+    PortPoolSettings {
+        enabled: false,
+        ..PortPoolSettings::default()
     }
 }
 

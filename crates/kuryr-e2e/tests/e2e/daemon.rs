@@ -28,7 +28,7 @@ fn calls_are_counted_and_logged_without_secrets() {
 #[test]
 #[ignore = "needs the lab: make test"]
 fn a_start_waits_for_three_neutron_calls_at_most_and_a_stop_for_two() {
-    let kuryr = Kuryr::begin();
+    let kuryr = Kuryr::begin_on("host1", "[port_pool]\nenabled = false");
     let network = kuryr.network("--subnet 10.20.0.0/24");
     kuryr.sleeper(&network, "");
     let calls = || -> u64 {

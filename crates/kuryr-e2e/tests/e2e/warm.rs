@@ -7,7 +7,7 @@ use neutron_api::{Port, PortStatus};
 use crate::lab::{Kuryr, lab, on, within};
 use crate::traces::{list, port_at};
 
-const POOL: &str = "[port_pool]\nenabled = true\nmin = 3";
+const POOL: &str = "[port_pool]\nmin = 3";
 
 #[test]
 #[ignore = "needs the lab: make test"]

@@ -181,7 +181,10 @@ fn core_settings() -> kuryr_core::Settings {
         interface_prefix: "eth".into(),
         opens_exposed_ports: true,
         drivers: kuryr_core::Drivers::default(),
-        port_pool: kuryr_core::PortPoolSettings::default(),
+        port_pool: kuryr_core::PortPoolSettings {
+            enabled: false,
+            ..kuryr_core::PortPoolSettings::default()
+        },
         plugging_is_fatal: false,
         plugging_timeout: Duration::from_secs(10),
     }

@@ -252,7 +252,7 @@ declare! {
 
     /// Whether ports are made, bound and plugged before a container asks for one, on networks that are
     /// in use on this host. `-o kuryr.pool=off` does without on one network.
-    PORT_POOL = ["port_pool"] "enabled" Flag = "false";
+    PORT_POOL = ["port_pool"] "enabled" Flag = "true";
     /// How many such ports a network has at least.
     PORT_POOL_MIN = ["port_pool"] "min" Integer = "2";
     /// How many it has at most, and never more than an eighth of its subnet's addresses. In between,
