@@ -7,7 +7,7 @@ DESTDIR ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROGRAM := $(abspath $(TARGET)/release/kuryr)
 
-.PHONY: help build install plugin check test test-kernel fuzz e2e soak demo demo-cloud cloud cloud-down bench bench-standalone bench-plug clean
+.PHONY: help build install plugin check test test-kernel fuzz e2e soak demo demo-cloud cloud cloud-down bench bench-standalone bench-plug bench-calls simulation clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -59,6 +59,13 @@ bench: ## docker run through Kuryr, the Python daemon and Docker's bridge, in tu
 
 bench-plug: ## plugging and unplugging alone, into a real Open vSwitch; fails above 15 ms of our own time
 	@$(CARGO) bench --locked -p kuryr-vif --bench plug
+
+bench-calls: ## what Docker's calls cost of our own time: one after the other, and 500 a second; fails above 0.3 ms p99
+	@$(CARGO) bench --locked -p kuryr-libnetwork
+
+simulation: ## a thousand hosts with Kuryr, in virtual time; its table and plot go into docs/
+	@$(CARGO) bench --locked -p kuryr-core --bench simulation
+	@tools/plot simulation docs/simulation.svg <$(TARGET)/tmp/simulation.csv
 
 bench-standalone: ## starts and throughput without a cloud against Docker's bridge, in turns
 	@tools/bench-standalone
