@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use kuryr_vif::Attachment;
 use neutron_api::{NetworkId as NeutronNetworkId, Port, PortId};
 use neutron_client::{Filter, Neutron};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::address::removal;
@@ -109,14 +111,18 @@ impl Kuryr {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, "an interface of a warm port is left");
         };
-        match self.host.all_attachments().await {
-            Ok(all) => {
-                for plugged in all.iter().filter(|plugged| which(plugged)) {
-                    let unplugged = self.host.unplug(plugged, by).await;
-                    unplugged.unwrap_or_else(left);
-                }
-            }
-            Err(error) => left(error),
+        let all = match self.host.all_attachments().await {
+            Ok(all) => all,
+            Err(error) => return left(error),
+        };
+        // At once: the kernel waits for its readers when it deletes an interface.
+        let mut going = JoinSet::new();
+        for plugged in all.into_iter().filter(which) {
+            let host = Arc::clone(&self.host);
+            going.spawn(async move { host.unplug(&plugged, by).await });
+        }
+        while let Some(gone) = going.join_next().await {
+            gone.unwrap_or(Ok(())).unwrap_or_else(left);
         }
     }
 }
@@ -133,7 +139,7 @@ pub(crate) async fn delete_pool_ports(
         if batch.is_empty() {
             return Ok(());
         }
-        let mut going = tokio::task::JoinSet::new();
+        let mut going = JoinSet::new();
         for port in batch {
             let neutron = neutron.clone();
             going.spawn(async move { neutron.delete::<Port>(port.id).await.map(drop) });
