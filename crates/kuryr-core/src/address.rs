@@ -41,7 +41,7 @@ impl Kuryr {
         ask: AddressRequest,
         by: Instant,
     ) -> Result<IpNet, Error> {
-        self.lull.ends();
+        let _call = self.lull.ends();
         if let Some(reserved) = self.leases.reserve(pool, ask.address)? {
             return Ok(reserved);
         }
@@ -68,7 +68,7 @@ impl Kuryr {
         address: IpAddr,
         by: Instant,
     ) -> Result<(), Error> {
-        self.lull.ends();
+        let _call = self.lull.ends();
         if self.leases.release(pool, address) {
             return Ok(());
         }

@@ -9,6 +9,7 @@ mod pauses;
 mod pay;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use neutron_api::{
     NetworkId as NeutronNetworkId, Port, PortId, SecurityGroupId, Subnet, SubnetPool, SubnetPoolId,
@@ -251,9 +252,13 @@ impl Debt {
         }
     }
 
-    /// Whether it is time enough when no container starts or stops.
-    fn can_wait(&self) -> bool {
-        matches!(self, Self::Label { .. } | Self::Recycle { .. })
+    /// How long it can wait for a moment in which no container starts or stops, if it can.
+    fn patience(&self) -> Option<Duration> {
+        let is_label = matches!(self, Self::Label { .. });
+        // A host that never rests needs its ports back before it has used up the others.
+        let is_recycling = matches!(self, Self::Recycle { .. });
+        let seconds = is_label.then_some(10).or(is_recycling.then_some(4));
+        seconds.map(Duration::from_secs)
     }
 
     /// The same debt in a new run, which knows nothing of the endpoint any more.

@@ -49,7 +49,7 @@ impl Kuryr {
         new: NewEndpoint,
         by: Instant,
     ) -> Result<Interface, Error> {
-        self.lull.ends();
+        let _call = self.lull.ends();
         let turn = self.endpoint_turns.turn(&new.id, by).await?;
         if new.addresses.is_empty() {
             return Err(Error::NoAddressGiven(new.id));
@@ -103,7 +103,7 @@ impl Kuryr {
         exposed: &[ExposedPort],
         by: Instant,
     ) -> Result<Attachment, Error> {
-        self.lull.ends();
+        let _call = self.lull.ends();
         let net = self.network(network, by).await?;
         let endpoint = self.endpoint(&net, id, by).await?;
         endpoint.awaited.end();

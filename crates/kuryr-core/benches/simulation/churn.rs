@@ -32,7 +32,7 @@ pub(crate) struct Plan {
     /// Between two starts on a host, and how long a container lives, on average.
     pub(crate) between: Duration,
     pub(crate) lives: Duration,
-    /// Every so often, each tenth host starts so many containers at once.
+    /// Every so often, each tenth host, always the same, starts so many containers at once.
     pub(crate) rollout_every: Duration,
     pub(crate) rollout: usize,
     pub(crate) seed: u64,
@@ -47,7 +47,7 @@ impl Default for Plan {
             passes: Duration::from_secs(1800),
             between: Duration::from_secs(120),
             lives: Duration::from_secs(240),
-            rollout_every: Duration::from_secs(600),
+            rollout_every: Duration::from_secs(300),
             rollout: 8,
             seed: 1,
         }
@@ -110,9 +110,18 @@ pub(crate) async fn run(plan: &Plan, pool: PortPoolSettings) -> Seen {
     let mut random = StdRng::seed_from_u64(plan.seed);
     let living: Vec<_> = hosts
         .into_iter()
-        .map(|host| {
+        .enumerate()
+        .map(|(number, host)| {
             let chance = StdRng::seed_from_u64(random.random());
-            tokio::spawn(live(host, plan.clone(), chance, begin, Arc::clone(&seen)))
+            let rolls_out = number % 10 == 0;
+            tokio::spawn(live(
+                host,
+                plan.clone(),
+                rolls_out,
+                chance,
+                begin,
+                Arc::clone(&seen),
+            ))
         })
         .collect();
     let end = begin + plan.passes;
@@ -288,6 +297,7 @@ impl Host {
 async fn live(
     host: Arc<Host>,
     plan: Plan,
+    rolls_out: bool,
     mut chance: StdRng,
     begin: Instant,
     seen: Arc<Mutex<Seen>>,
@@ -299,7 +309,8 @@ async fn live(
         sleep_until(at).await;
         let is_rollout = at == rollout;
         let count = match is_rollout {
-            true => usize::from(chance.random_bool(0.1)) * plan.rollout,
+            true if rolls_out => plan.rollout,
+            true => 0,
             false => 1,
         };
         if is_rollout {

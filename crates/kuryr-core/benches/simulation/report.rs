@@ -21,7 +21,7 @@ impl Report {
     pub(crate) fn new(plan: &Plan) -> Self {
         let table = format!(
             "{} hosts, {} to a network, each with a start every {} s and containers that live for {} s, on average; \
-             every {} s a tenth of the hosts starts {} more at once. Neutron works at {} calls at the same time. {} minutes.\n\n\
+             every {} s a tenth of the hosts, always the same, starts {} more at once. Neutron works at {} calls at the same time. {} minutes.\n\n\
              | warm ports | starts | failed | start, median, ms | p95 | p99 | worst | stop, p99, ms | calls to Neutron for one container | of these changes | Neutron busy | its busiest minute | ports in pools, average | most |\n\
              |---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
             plan.hosts,

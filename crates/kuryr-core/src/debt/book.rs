@@ -361,11 +361,14 @@ impl Debts {
     async fn wait_for_a_lull(&self, key: &str) {
         let since = Instant::now();
         loop {
-            let Some(changed) = self.if_still(key, |entry| !entry.urgent && entry.debt.can_wait())
-            else {
+            let patience = |entry: &Entry| {
+                let patience = entry.debt.patience().filter(|_| !entry.urgent)?;
+                Some((patience, Arc::clone(&entry.changed)))
+            };
+            let Some((patience, changed)) = self.open().get(key).and_then(patience) else {
                 return;
             };
-            let until = self.shared.lull.begins(since);
+            let until = self.shared.lull.begins(since, patience);
             if until <= Instant::now() {
                 return;
             }
@@ -376,18 +379,15 @@ impl Debts {
     /// Pauses, unless what is owed becomes something else meanwhile.
     async fn rest(&self, key: &str, turn: u64, pause: Duration) {
         let until = Instant::now() + pause;
-        while let Some(changed) = self.if_still(key, |entry| entry.turn == turn) {
+        let same = |entry: &Entry| (entry.turn == turn).then(|| Arc::clone(&entry.changed));
+        loop {
+            let Some(changed) = self.open().get(key).and_then(same) else {
+                return;
+            };
             if timeout_at(until, changed.notified()).await.is_err() {
                 return;
             }
         }
-    }
-
-    /// What tells of changes to what is owed under `key`, if that is `such`.
-    fn if_still(&self, key: &str, such: impl Fn(&Entry) -> bool) -> Option<Arc<Notify>> {
-        let open = self.open();
-        let entry = open.get(key).filter(|entry| such(entry));
-        entry.map(|entry| Arc::clone(&entry.changed))
     }
 
     fn current(&self, key: &str) -> Option<Debt> {

@@ -31,7 +31,7 @@ impl Kuryr {
         id: &EndpointId,
         by: Instant,
     ) -> Result<(), Error> {
-        self.lull.ends();
+        let _call = self.lull.ends();
         let turn = self.endpoint_turns.turn(id, by).await?;
         self.delete_endpoint_in_turn(turn, network, id, by).await
     }

@@ -27,6 +27,9 @@ use crate::view::Net;
 const ROUND: Duration = Duration::from_secs(60);
 /// How long it is waited when nothing seems to be to do.
 const REST: Duration = Duration::from_secs(30);
+/// On a host that never rests, ports are made so long after they were found to be too few: those that
+/// come back are there sooner.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Kuryr {
     /// Whether networks have warm ports, where they do not say otherwise.
@@ -114,7 +117,10 @@ impl Kuryr {
         if count < target && !paused {
             // Ports are made for who comes next when nobody waits now.
             let since = *pool.state().short_since.get_or_insert_with(Instant::now);
-            let pause = self.lull.begins(since).duration_since(Instant::now());
+            let pause = self
+                .lull
+                .begins(since, PATIENCE)
+                .duration_since(Instant::now());
             if !pause.is_zero() {
                 return pause;
             }
