@@ -89,6 +89,8 @@ fn the_python_daemon_takes_its_place_back() {
     place.ping(&[single.clone(), dual.clone()].concat());
 
     place.stop_kuryr();
+    place.start_kuryr_without_pool();
+    place.stop_kuryr();
     place.start_python();
     place.restart_docker();
     place.assert_answered(&single[2..], 10);

@@ -5,11 +5,12 @@ use std::fs::File;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use neutron_api::Port;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::lab::{enter, lab, on, program, until, within};
-use crate::traces::{Traces, sweep};
+use crate::traces::{Traces, list, sweep};
 
 const HOST: &str = "host1";
 /// The name that `lab python` gives to the plugin, its socket and its configuration.
@@ -53,8 +54,25 @@ impl Place {
 
     /// With the configuration of the Python daemon, as it is.
     pub(super) fn start_kuryr(&mut self) {
+        self.start_kuryr_with("");
+    }
+
+    /// The same without ports that no container has: the Python daemon would leave them where they are.
+    pub(super) fn start_kuryr_without_pool(&mut self) {
+        let more = self.folder.path().join("no-pool.conf");
+        std::fs::write(&more, "[port_pool]\nenabled = false\n").unwrap();
+        self.start_kuryr_with(&format!("--config-file {}", more.display()));
+        within(Duration::from_secs(180), "no warm ports", || {
+            let mut ports = list::<Port>().into_iter();
+            // The ends that containers have are not on the host.
+            ports.all(|port| !port.name.starts_with("kuryr-pool-port-"))
+                && on(HOST, "! ip -o link | grep -q ' t_c'").ok
+        });
+    }
+
+    fn start_kuryr_with(&mut self, more: &str) {
         let serve = format!(
-            "exec {} serve --config-file /etc/{PLUGIN}/kuryr.conf --debug",
+            "exec {} serve --config-file /etc/{PLUGIN}/kuryr.conf {more} --debug",
             program().display()
         );
         let log = File::create(self.folder.path().join("log")).unwrap();
