@@ -100,9 +100,11 @@ mod tests {
                 "docs/configuration.md lacks {mention}"
             );
             let name = format!("`{}`", option.name);
-            let row = page
-                .lines()
-                .find(|line| line.starts_with(&format!("| {name} | ")));
+            let heading = format!("\n### [{}]\n", option.group);
+            let section = page.split_once(&heading).map_or(page, |(_, rest)| rest);
+            let section = section.split("\n### ").next().unwrap_or_default();
+            let mut rows = section.lines();
+            let row = rows.find(|line| line.starts_with(&format!("| {name} | ")));
             if let (Some(row), Some(default)) = (row, option.default) {
                 let shown = format!("| {name} | `{default}` |");
                 assert!(row.starts_with(&shown), "{row}: not {shown}");

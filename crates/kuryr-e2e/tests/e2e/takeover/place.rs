@@ -241,8 +241,11 @@ impl Place {
             for mut object in list[kind.replace('-', "_")].as_array().unwrap().clone() {
                 let fields = object.as_object_mut().unwrap();
                 fields.retain(|field, _| field != "revision_number" && field != "updated_at");
-                if let Some(tags) = fields.get_mut("tags").and_then(Value::as_array_mut) {
-                    tags.sort_by_key(ToString::to_string);
+                // Neutron gives them in any order.
+                for field in ["tags", "security_group_rules"] {
+                    if let Some(all) = fields.get_mut(field).and_then(Value::as_array_mut) {
+                        all.sort_by_key(ToString::to_string);
+                    }
                 }
                 cloud.insert(
                     format!("{kind} {} {}", object["id"], object["name"]),
