@@ -9,7 +9,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use kuryr_core::{Drivers, Journal, Kuryr, PortPoolSettings, Settings};
+use kuryr_core::{Journal, Kuryr, PortPoolSettings, Settings};
 use kuryr_testkit::notebook::Notebook;
 use neutron_client::Neutron;
 use neutron_embedded::Embedded;
@@ -215,19 +215,11 @@ pub fn lying(tamper: Arc<Tamper>) -> Neutron {
 
 fn settings() -> Settings {
     Settings {
-        host: "host1".into(),
-        enable_dhcp: true,
-        default_subnet_pool_v4: "kuryr".into(),
-        default_subnet_pool_v6: "kuryr6".into(),
-        subnet_pool_prefix: "kuryrPool".into(),
-        interface_prefix: "eth".into(),
-        opens_exposed_ports: true,
-        drivers: Drivers::default(),
         port_pool: PortPoolSettings {
             enabled: false,
             ..PortPoolSettings::default()
         },
-        plugging_is_fatal: false,
         plugging_timeout: Duration::from_secs(10),
+        ..Settings::usual("host1")
     }
 }

@@ -60,6 +60,23 @@ impl Settings {
     /// For how long the switch is waited for where nobody says: well within a call's deadline.
     pub const USUAL_PLUGGING_TIMEOUT: Duration = Duration::from_secs(15);
 
+    /// As where nobody says anything but which host this is.
+    pub fn usual(host: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+            enable_dhcp: true,
+            default_subnet_pool_v4: "kuryr".to_owned(),
+            default_subnet_pool_v6: "kuryr6".to_owned(),
+            subnet_pool_prefix: "kuryrPool".to_owned(),
+            interface_prefix: "eth".to_owned(),
+            opens_exposed_ports: true,
+            plugging_is_fatal: false,
+            drivers: Drivers::default(),
+            plugging_timeout: Duration::ZERO,
+            port_pool: PortPoolSettings::default(),
+        }
+    }
+
     /// Not to wait at all would be to fail wherever plugging is fatal, and to lose first packets
     /// elsewhere.
     pub(crate) fn patience(&self) -> Duration {

@@ -28,6 +28,14 @@ const SECONDS: u32 = 20;
 const BAR: Duration = Duration::from_micros(300);
 /// The calls of one container follow each other at this distance.
 const BETWEEN: Duration = Duration::from_millis(50);
+const CALLS: [&str; CALLS_OF_CONTAINER as usize] = [
+    "RequestAddress",
+    "CreateEndpoint",
+    "Join",
+    "Leave",
+    "DeleteEndpoint",
+    "ReleaseAddress",
+];
 const CALLS_OF_CONTAINER: u32 = 6;
 /// More than are used before used ones are back.
 const WARM: usize = 2000;
@@ -47,14 +55,7 @@ fn main() {
     let times = LocalSet::new().block_on(&runtime.unwrap(), paced());
     println!("| call | calls | median, µs | p99, µs | longest, µs |\n|---|---|---|---|---|");
     let of = |call| move |time: &&(&'static str, Duration)| time.0 == call;
-    for call in [
-        "RequestAddress",
-        "CreateEndpoint",
-        "Join",
-        "Leave",
-        "DeleteEndpoint",
-        "ReleaseAddress",
-    ] {
+    for call in CALLS {
         row(call, times.iter().filter(of(call)).map(|time| time.1));
     }
     let p99 = row("all", times.iter().map(|time| time.1));
@@ -87,14 +88,7 @@ async fn container(docker: Rc<Docker>, number: u32, at: Instant, times: Times) {
     let id = format!("e{number}");
     let mut due = at;
     let mut address = Value::Null;
-    for call in [
-        "RequestAddress",
-        "CreateEndpoint",
-        "Join",
-        "Leave",
-        "DeleteEndpoint",
-        "ReleaseAddress",
-    ] {
+    for call in CALLS {
         sleep_until(due).await;
         // Who comes late because others are being answered has waited already.
         let since = Instant::now().min(due + TICK);

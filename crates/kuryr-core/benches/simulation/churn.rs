@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kuryr_core::{
-    AddressRequest, Drivers, EndpointId, Error, Journal, Kuryr, NetworkId, NewEndpoint, NewNetwork,
-    Notes, Pool, PoolRequest, PortPoolSettings, Range, Settings,
+    AddressRequest, EndpointId, Error, Journal, Kuryr, NetworkId, NewEndpoint, NewNetwork, Notes,
+    Pool, PoolRequest, PortPoolSettings, Range, Settings,
 };
 use kuryr_testkit::notebook::Notebook;
 use neutron_api::{IpVersion, NewSubnet, Port, Subnet};
@@ -90,7 +90,7 @@ const AT_FIRST: Duration = Duration::from_secs(3600);
 /// Lets the plan happen on hosts with such pools.
 pub(crate) async fn run(plan: &Plan, pool: PortPoolSettings) -> Seen {
     let limited = Limited::new(plan.workers);
-    let neutron = Neutron::new(limited.clone());
+    let neutron = limited.neutron();
     let seen = Arc::new(Mutex::new(Seen::default()));
     let mut making = Vec::new();
     for number in 0..plan.hosts {
@@ -201,17 +201,8 @@ struct Host {
 impl Host {
     async fn new(neutron: &Neutron, number: usize, plan: &Plan, pool: PortPoolSettings) -> Self {
         let settings = Settings {
-            host: format!("host{number}"),
-            enable_dhcp: true,
-            default_subnet_pool_v4: "kuryr".to_owned(),
-            default_subnet_pool_v6: "kuryr6".to_owned(),
-            subnet_pool_prefix: "kuryrPool".to_owned(),
-            interface_prefix: "eth".to_owned(),
-            opens_exposed_ports: true,
-            drivers: Drivers::default(),
-            plugging_is_fatal: false,
-            plugging_timeout: Duration::ZERO,
             port_pool: pool,
+            ..Settings::usual(&format!("host{number}"))
         };
         let kuryr = Kuryr::new(
             neutron.clone(),

@@ -1,17 +1,16 @@
 //! A Neutron of limited strength: an embedded one, behind workers that each call keeps busy.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt as _;
 use http::{Method, Request, Response};
 use neutron_client::{Failure, Neutron};
 use neutron_embedded::{Embedded, EmbeddedSettings};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
-use tower::{Service, ServiceExt};
+use tower::ServiceExt as _;
 
 /// What calls keep a worker busy for: Neutron 2026.1 with ML2/OVN and Keystone on two processors that
 /// do nothing else (docs/measurements.md).
@@ -49,6 +48,15 @@ impl Limited {
         }
     }
 
+    /// For the hosts: what is asked is carried out also when nobody waits for it any more.
+    pub(crate) fn neutron(&self) -> Neutron {
+        let limited = self.clone();
+        Neutron::new(tower::service_fn(move |request| {
+            let answer = tokio::spawn(limited.clone().answer(request));
+            answer.map(|answer| answer.unwrap_or_else(|error| Err(Failure::Lasting(error.into()))))
+        }))
+    }
+
     pub(crate) fn done(&self) -> Done {
         self.counts().clone()
     }
@@ -79,25 +87,6 @@ impl Limited {
         }
         let reply = self.embedded.service().oneshot(request).await;
         reply.map_err(Failure::from)
-    }
-}
-
-impl Service<Request<Bytes>> for Limited {
-    type Response = Response<Bytes>;
-    type Error = Failure;
-    type Future = BoxFuture<'static, Result<Response<Bytes>, Failure>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        Poll::Ready(Ok(()))
-    }
-
-    /// Also carried out when nobody waits for it any more.
-    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        let answer = tokio::spawn(self.clone().answer(request));
-        Box::pin(async move {
-            let answer = answer.await;
-            answer.unwrap_or_else(|error| Err(Failure::Lasting(error.into())))
-        })
     }
 }
 

@@ -740,17 +740,9 @@ fn folder() -> TempDir {
 
 fn settings() -> Settings {
     Settings {
-        host: "host1".into(),
-        enable_dhcp: true,
-        default_subnet_pool_v4: "kuryr".into(),
-        default_subnet_pool_v6: "kuryr6".into(),
-        subnet_pool_prefix: "kuryrPool".into(),
-        interface_prefix: "eth".into(),
-        opens_exposed_ports: true,
-        drivers: Drivers::default(),
-        plugging_is_fatal: false,
         plugging_timeout: Duration::from_secs(10),
         port_pool: no_pool(),
+        ..Settings::usual("host1")
     }
 }
 

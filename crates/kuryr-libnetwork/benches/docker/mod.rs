@@ -16,7 +16,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
-use kuryr_core::{Drivers, Journal, Kuryr, PortPoolSettings};
+use kuryr_core::{Journal, Kuryr, PortPoolSettings};
 use kuryr_libnetwork::Settings;
 use kuryr_testkit::notebook::Notebook;
 use neutron_api::Port;
@@ -56,12 +56,16 @@ impl Docker {
             batch: 50,
             ..PortPoolSettings::default()
         };
+        let settings = kuryr_core::Settings {
+            port_pool,
+            ..kuryr_core::Settings::usual("host1")
+        };
         let kuryr = Kuryr::new(
             neutron.clone(),
             Arc::new(Notebook::default()),
             None,
             Journal::open(journal.path()).unwrap(),
-            core_settings(port_pool),
+            settings,
         );
         let mut docker = Self {
             routes: kuryr_libnetwork::routes(kuryr, Settings::default()),
@@ -199,20 +203,4 @@ fn elsewhere() -> impl Service<
             answered.await.unwrap()
         }
     })
-}
-
-fn core_settings(port_pool: PortPoolSettings) -> kuryr_core::Settings {
-    kuryr_core::Settings {
-        host: "host1".into(),
-        enable_dhcp: true,
-        default_subnet_pool_v4: "kuryr".into(),
-        default_subnet_pool_v6: "kuryr6".into(),
-        subnet_pool_prefix: "kuryrPool".into(),
-        interface_prefix: "eth".into(),
-        opens_exposed_ports: true,
-        drivers: Drivers::default(),
-        port_pool,
-        plugging_is_fatal: false,
-        plugging_timeout: Duration::from_secs(10),
-    }
 }

@@ -173,19 +173,11 @@ impl Answer {
 
 fn core_settings() -> kuryr_core::Settings {
     kuryr_core::Settings {
-        host: "host1".into(),
-        enable_dhcp: true,
-        default_subnet_pool_v4: "kuryr".into(),
-        default_subnet_pool_v6: "kuryr6".into(),
-        subnet_pool_prefix: "kuryrPool".into(),
-        interface_prefix: "eth".into(),
-        opens_exposed_ports: true,
-        drivers: kuryr_core::Drivers::default(),
         port_pool: kuryr_core::PortPoolSettings {
             enabled: false,
             ..kuryr_core::PortPoolSettings::default()
         },
-        plugging_is_fatal: false,
         plugging_timeout: Duration::from_secs(10),
+        ..kuryr_core::Settings::usual("host1")
     }
 }
