@@ -125,6 +125,7 @@ cloud_up() {
     step "cloud: namespaces, links" cloud_network
     in_space cloud test -e /run/lab/restored || cloud_databases
     cloud_parts
+    step "SR-IOV agents' reports" part_start nic-agents cloud
 }
 
 cloud_databases() {

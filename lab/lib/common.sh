@@ -17,7 +17,7 @@ WORLD_ADDRESS=$MGMT_NET.254
 WORLD_ADDRESS6=fd00:99::254
 export MGMT_NET TUNNEL_NET CLOUD_ADDRESS WORLD_ADDRESS WORLD_ADDRESS6
 
-CLOUD_PARTS=(mariadb ovn-nb ovn-sb ovn-northd nginx keystone neutron neutron-maintenance)
+CLOUD_PARTS=(mariadb ovn-nb ovn-sb ovn-northd nginx keystone neutron neutron-maintenance nic-agents)
 HOST_PARTS=(ovsdb vswitchd ovn-controller containerd dockerd)
 # A Docker host without a cloud.
 ALONE_PARTS=(containerd dockerd)

@@ -107,9 +107,10 @@ host_controller() { # HOST
     part_start ovn-controller "$1"
 }
 
-# The host as Neutron sees it: an OVN chassis by that name.
+# The host as Neutron sees it: an OVN chassis by that name, and an agent of its SR-IOV cards.
 host_registered() { # HOST
     wait_until '' chassis_known "$1"
+    wait_until '' in_space cloud test -e "/run/lab/nic-agents/$1"
 }
 
 chassis_known() { [[ -n $(in_space cloud ovn-sbctl --timeout=2 --bare --columns=name find chassis name="$1") ]]; }

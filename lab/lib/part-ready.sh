@@ -12,6 +12,7 @@ case $1 in
     nginx) (: <"/dev/tcp/$CLOUD_ADDRESS/9696") ;;
     keystone) answers "http://$CLOUD_ADDRESS:5000/v3" ;;
     neutron) answers "http://$CLOUD_ADDRESS:9696/" ;;
+    nic-agents) [[ -d /run/lab/nic-agents ]] ;;
     ovsdb) ovs-vsctl --timeout=2 --no-wait show ;;
     vswitchd) ovs-appctl --timeout=2 -t ovs-vswitchd version && ovs-vsctl --timeout=2 --no-wait get open . db_version ;;
     ovn-controller) ovn-appctl --timeout=2 -t ovn-controller version ;;

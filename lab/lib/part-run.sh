@@ -58,6 +58,10 @@ case $1 in
         export PYTHONWARNINGS=ignore
         exec "$LAB_VENV/bin/neutron-ovn-maintenance-worker" "${neutron_config[@]}"
         ;;
+    nic-agents)
+        export PYTHONWARNINGS=ignore
+        exec "$LAB_VENV/bin/python" "$LAB_DIR/lib/nic-agents.py" "${neutron_config[@]}"
+        ;;
     ovsdb)
         exec ovsdb-server -vconsole:info -vsyslog:off --remote=punix:/run/openvswitch/db.sock \
             --remote=db:Open_vSwitch,Open_vSwitch,manager_options --pidfile=/run/openvswitch/ovsdb-server.pid /etc/openvswitch/conf.db

@@ -1,7 +1,7 @@
 //! Promises about binding ports to hosts.
 
 use http::Method;
-use neutron_api::{MacAddress, Network, Port, PortChange};
+use neutron_api::{MacAddress, Network, NewPort, Port, PortChange};
 use neutron_client::{Error, Filter};
 use serde_json::{Value, json};
 
@@ -53,16 +53,7 @@ pub async fn ports_are_found_by_their_host(ground: Ground) {
 /// So a virtual function is chosen that no port on this host has, whether Neutron could bind it or not.
 pub async fn a_device_that_a_port_names_is_listed_with_the_ports_of_its_host(ground: Ground) {
     let (network, _) = ground.network_with("10.99.0.0/24").await;
-    let mut new = ground.new_port(&network);
-    let profile = json!({
-        "pci_slot": "0000:01:10.0",
-        "pci_vendor_info": "8086:10ca",
-        "physical_network": "physnet1",
-    });
-    let profile = profile.as_object().expect("a profile").clone();
-    new.host_id = Some(ground.host.clone());
-    new.vnic_type = Some("direct".to_owned());
-    new.binding_profile = profile.clone();
+    let new = for_device(&ground, &network, "direct");
     ground.make(&new).await;
     let filter = Filter::new()
         .with("binding:host_id", &ground.host)
@@ -71,7 +62,79 @@ pub async fn a_device_that_a_port_names_is_listed_with_the_ports_of_its_host(gro
     let ports = ports.expect("a list");
     assert_eq!(ports.len(), 1);
     assert_eq!(ports[0].vnic_type.as_deref(), Some("direct"));
-    assert_eq!(ports[0].binding_profile, profile);
+    assert_eq!(ports[0].binding_profile, new.binding_profile);
+}
+
+/// What the card is to be told: frames of a virtual function are tagged for a network with a VLAN, and not
+/// for one without, which may have the whole card.
+pub async fn a_device_of_a_card_is_bound_with_the_vlan_of_its_network(ground: Ground) {
+    let (flat, _) = physical(&ground, "flat").await;
+    let (tagged, vlan) = physical(&ground, "vlan").await;
+    for (network, kind, vif_type, vlan) in [
+        (&tagged, "direct", "hw_veb", &*vlan),
+        (&tagged, "macvtap", "hw_veb", &*vlan),
+        (&flat, "direct", "hw_veb", "0"),
+        (&flat, "direct-physical", "hostdev_physical", "0"),
+    ] {
+        let port = ground.make(&for_device(&ground, network, kind)).await;
+        assert_eq!(port.vnic_type.as_deref(), Some(kind));
+        assert_eq!(port.vif_type.as_deref(), Some(vif_type), "{kind}");
+        let details = &port.vif_details.as_ref().expect("details").rest;
+        assert_eq!(details["vlan"], vlan, "{kind}: {details:?}");
+        // No packet passes the host, so no security group does anything.
+        assert_eq!(details["port_filter"], false, "{kind}: {details:?}");
+        let unbound = rebind(&ground, &port, Some(""), None).await;
+        let unbound = unbound.expect("an unbound port");
+        assert_eq!(unbound.vif_type.as_deref(), Some("unbound"));
+        assert_eq!(unbound.binding_profile, port.binding_profile);
+        let again = rebind(&ground, &port, Some(&ground.host), None).await;
+        let again = again.expect("a bound port");
+        assert_eq!(again.vif_type.as_deref(), Some(vif_type), "{kind}");
+    }
+}
+
+/// So nobody waits for a device that the host does not have.
+pub async fn a_device_of_no_card_fails_visibly(ground: Ground) {
+    let (elsewhere, _) = ground.network_with("10.99.0.0/24").await;
+    let (tagged, _) = physical(&ground, "vlan").await;
+    let port = ground
+        .make(&for_device(&ground, &elsewhere, "direct"))
+        .await;
+    assert_eq!(port.vif_type.as_deref(), Some("binding_failed"));
+    let mut new = for_device(&ground, &tagged, "direct");
+    new.host_id = Some(unique("no-such-host"));
+    let port = ground.make(&new).await;
+    assert_eq!(port.vif_type.as_deref(), Some("binding_failed"));
+}
+
+/// A network of this type on the physical network that cards are on, and its VLAN.
+async fn physical(ground: &Ground, kind: &str) -> (Network, String) {
+    let new = json!({
+        "name": ground.name,
+        "provider:network_type": kind,
+        "provider:physical_network": ground.cards,
+    });
+    let network = ground.made::<Network>("networks", new).await;
+    ground.subnet(&network, "10.99.0.0/24").await;
+    let path = format!("networks/{}?fields=provider:segmentation_id", network.id);
+    let shown = ground.ask(Method::GET, &path, Value::Null).await;
+    let vlan = shown.body["network"]["provider:segmentation_id"].to_string();
+    (network, vlan)
+}
+
+/// What a port for a device of a card on the host would be.
+fn for_device(ground: &Ground, network: &Network, kind: &str) -> NewPort {
+    let profile = json!({
+        "pci_slot": "0000:01:10.0",
+        "pci_vendor_info": "8086:10ca",
+        "physical_network": ground.cards,
+    });
+    NewPort {
+        host_id: Some(ground.host.clone()),
+        vnic_type: Some(kind.to_owned()),
+        binding_profile: profile.as_object().expect("a profile").clone(),
+        ..ground.new_port(network)
+    }
 }
 
 /// A MAC must be known before binding.

@@ -22,11 +22,13 @@ use uuid::Uuid;
 pub struct Subject {
     exchange: BoxCloneSyncService<Request<Bytes>, Response<Bytes>, Failure>,
     host: String,
+    cards: String,
 }
 
 impl Subject {
-    /// The Neutron behind a service; `host` is one that ports can be bound to.
-    pub fn new<S>(exchange: S, host: &str) -> Self
+    /// The Neutron behind a service; `host` is one that ports can be bound to, and `cards` the physical network
+    /// that SR-IOV cards of its are on.
+    pub fn new<S>(exchange: S, host: &str, cards: &str) -> Self
     where
         S: Service<Request<Bytes>, Response = Response<Bytes>> + Clone + Send + Sync + 'static,
         S::Error: Into<Failure>,
@@ -35,6 +37,7 @@ impl Subject {
         Self {
             exchange: BoxCloneSyncService::new(exchange.map_err(Into::into)),
             host: host.to_owned(),
+            cards: cards.to_owned(),
         }
     }
 }
@@ -64,6 +67,8 @@ pub struct Ground {
     pub name: String,
     /// A host that ports can be bound to.
     pub host: String,
+    /// The physical network that its SR-IOV cards are on.
+    pub cards: String,
     exchange: BoxCloneSyncService<Request<Bytes>, Response<Bytes>, Failure>,
 }
 
@@ -91,6 +96,7 @@ impl Ground {
             neutron: Neutron::new(subject.exchange.clone()),
             name: unique("contract"),
             host: subject.host,
+            cards: subject.cards,
             exchange: subject.exchange,
         }
     }

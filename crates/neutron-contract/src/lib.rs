@@ -34,6 +34,8 @@ macro_rules! hold_to_contract {
             use super::*;
             $crate::hold_to_contract!(@each [$(#[$meta])*] $subject;
                 binding::a_bound_port_keeps_its_mac
+                binding::a_device_of_a_card_is_bound_with_the_vlan_of_its_network
+                binding::a_device_of_no_card_fails_visibly
                 binding::a_device_that_a_port_names_is_listed_with_the_ports_of_its_host
                 binding::a_port_that_is_unbound_again_is_what_it_was
                 binding::a_port_without_a_host_is_unbound

@@ -1,16 +1,21 @@
 //! Networks.
 
+mod segment;
+
 use neutron_api::{NetworkId, SubnetId};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::body::{Attribute, Body, fixed, moment, settable, shown};
 use crate::cloud::Cloud;
 use crate::port::Port;
 use crate::refusal::Refusal;
 use crate::resource::{Resource, View};
+use crate::settings::EmbeddedSettings;
 use crate::store::{Common, Key};
 use crate::subnet::Subnet;
+
+pub(crate) use segment::Segment;
 
 /// A network as it is kept.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -21,6 +26,9 @@ pub(crate) struct Network {
     shared: bool,
     mtu: u32,
     pub(crate) port_security_enabled: bool,
+    /// As the settings say where it is not here.
+    #[serde(default)]
+    segment: Option<Segment>,
 }
 
 impl Network {
@@ -30,6 +38,11 @@ impl Network {
 
     pub(crate) fn mtu(&self) -> u32 {
         self.mtu
+    }
+
+    pub(crate) fn segment(&self, settings: &EmbeddedSettings) -> Segment {
+        let known = self.segment.clone();
+        known.unwrap_or_else(|| Segment::by_default(settings))
     }
 
     /// As clients read it.
@@ -68,9 +81,9 @@ impl Resource for Network {
             .of("external-net")
             .truth()
             .unsorted(),
-        shown("provider:network_type").of("provider").unsorted(),
-        shown("provider:physical_network").of("provider").unsorted(),
-        shown("provider:segmentation_id")
+        fixed("provider:network_type").of("provider").unsorted(),
+        fixed("provider:physical_network").of("provider").unsorted(),
+        fixed("provider:segmentation_id")
             .of("provider")
             .number()
             .unsorted(),
@@ -101,6 +114,7 @@ impl Resource for Network {
             shared: body.flag("shared")?.unwrap_or(false),
             mtu: mtu(cloud, &mut body)?.unwrap_or(cloud.settings.mtu),
             port_security_enabled: body.flag("port_security_enabled")?.unwrap_or(true),
+            segment: Some(Segment::wanted(&cloud.store, &cloud.settings, &mut body)?),
         })
     }
 
@@ -153,11 +167,7 @@ impl Resource for Network {
         let subnets = cloud.store.subnets_on(self.id()).map(Subnet::id);
         view.insert("subnets".into(), json!(subnets.collect::<Vec<SubnetId>>()));
         view.insert("router:external".into(), json!(false));
-        let network_type = &cloud.settings.network_type;
-        view.insert("provider:network_type".into(), json!(network_type));
-        let physical_network = &cloud.settings.physical_network;
-        view.insert("provider:physical_network".into(), json!(physical_network));
-        view.insert("provider:segmentation_id".into(), Value::Null);
+        self.segment(&cloud.settings).show(view);
     }
 }
 

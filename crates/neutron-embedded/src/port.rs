@@ -16,7 +16,7 @@ use crate::address::self_assigned;
 use crate::body::{Attribute, Body, fixed, moment, settable, shown};
 use crate::cloud::Cloud;
 use crate::host_port::HostPort;
-use crate::network::Network;
+use crate::network::{Network, Segment};
 use crate::port_addresses::{Place, Wish};
 use crate::port_security::{by_default, check, groups_of, pairs, qos_policy};
 use crate::refusal::Refusal;
@@ -251,7 +251,8 @@ impl Resource for Port {
             ..port
         };
         check(&port, wants_groups)?;
-        Ok(port.bound_to(host_id, &cloud.settings))
+        let segment = port.segment(cloud);
+        Ok(port.bound_to(host_id, &segment, &cloud.settings))
     }
 
     fn update(self, cloud: &Cloud, mut body: Body) -> Result<Self, Refusal> {
@@ -268,6 +269,7 @@ impl Resource for Port {
         let wish: Option<Vec<Wish>> = body.take("fixed_ips")?;
         let wanted_groups = groups_of(cloud, &mut body)?;
         let wants_groups = wanted_groups.is_some();
+        let vnic_type = self.vnic_type.clone();
         let port = Self {
             mac_address,
             device_id: body.text("device_id")?.unwrap_or(self.device_id),
@@ -296,10 +298,13 @@ impl Resource for Port {
             None => port.fixed_ips.clone(),
         };
         let port = Self { fixed_ips, ..port };
-        Ok(match host_id.map(Option::unwrap_or_default) {
-            Some(host_id) if host_id != port.host_id => port.bound_to(host_id, &cloud.settings),
-            _ => port,
-        })
+        let host_id = host_id.map(Option::unwrap_or_default);
+        let host_id = host_id.unwrap_or_else(|| port.host_id.clone());
+        if host_id == port.host_id && port.vnic_type == vnic_type {
+            return Ok(port);
+        }
+        let segment = port.segment(cloud);
+        Ok(port.bound_to(host_id, &segment, &cloud.settings))
     }
 
     fn delete(&self, cloud: &mut Cloud) -> Result<(), Refusal> {
@@ -323,7 +328,7 @@ impl Resource for Port {
     }
 
     fn decorate(&self, cloud: &Cloud, view: &mut View) {
-        let details = self.vif_details(&cloud.settings);
+        let details = self.vif_details(&self.segment(cloud), &cloud.settings);
         view.insert("binding:vif_details".into(), json!(details));
         if let Some(trunk) = cloud.store.trunk_on(self.id()) {
             view.insert("trunk_details".into(), trunk.details(cloud));
@@ -332,6 +337,15 @@ impl Resource for Port {
 }
 
 impl Port {
+    /// What its network is on.
+    fn segment(&self, cloud: &Cloud) -> Segment {
+        let network = cloud.store.find::<Network>(self.network_id);
+        network.map_or_else(
+            || Segment::by_default(&cloud.settings),
+            |network| network.segment(&cloud.settings),
+        )
+    }
+
     fn check_mac(&self, cloud: &Cloud) -> Result<(), Refusal> {
         let (network, mac) = (self.network_id, self.mac_address);
         if mac.octets() == [0; 6] {

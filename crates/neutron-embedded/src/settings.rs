@@ -16,17 +16,20 @@ pub struct EmbeddedSettings {
     pub project_id: String,
     /// The largest IP packet that fits into a network, in bytes.
     pub mtu: u32,
-    /// `provider:network_type` of every network.
+    /// `provider:network_type` of a network of which nobody has said it.
     pub network_type: String,
-    /// `provider:physical_network` of every network.
+    /// `provider:physical_network` likewise.
     pub physical_network: Option<String>,
+    /// The physical networks that SR-IOV cards of the hosts are on: ports can be bound to devices there, and
+    /// only there.
+    pub cards: Vec<String>,
     /// The aliases of the extensions; what belongs to another one is not there.
     pub extensions: Vec<String>,
     /// The hosts that ports can be bound to.
     pub hosts: Hosts,
-    /// `binding:vif_type` of a bound port.
+    /// `binding:vif_type` of a bound port that is not for a device of a card.
     pub vif_type: String,
-    /// `binding:vif_details` of a bound port.
+    /// `binding:vif_details` likewise.
     pub vif_details: VifDetails,
     /// Whether a bound port forwards at once, without anybody's [`report`](crate::Embedded::report).
     pub active_when_bound: bool,
@@ -160,6 +163,7 @@ impl Default for EmbeddedSettings {
             mtu: 1442,
             network_type: "geneve".to_owned(),
             physical_network: None,
+            cards: Vec::new(),
             extensions: EXTENSIONS.map(str::to_owned).into(),
             hosts: Hosts::Any,
             vif_type: "ovs".to_owned(),

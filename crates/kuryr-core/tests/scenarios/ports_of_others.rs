@@ -3,10 +3,10 @@
 use kuryr_core::{AddressRequest, Driver, MacAddress};
 use kuryr_vif::Switch;
 use neutron_api::{Port, PortChange};
-use neutron_embedded::EmbeddedSettings;
 use serde_json::json;
 
 use crate::ports::{ADDRESS, adopted, adopted_with, now, port, reserved};
+use crate::sriov;
 use crate::world::soon;
 
 #[tokio::test(start_paused = true)]
@@ -155,7 +155,8 @@ async fn a_port_for_another_kind_of_interface_is_refused_and_afterwards_as_befor
             world.restart_with(|settings| settings.drivers.default = driver);
             let error = world.run_with(&made, Some(ADDRESS), None).await;
             let error = error.unwrap_err().to_string();
-            assert!(error.contains(&format!("kind {kind} ")), "{error}");
+            let said = format!("binding:vnic_type is {kind})");
+            assert!(error.contains(&said), "{error}");
             assert!(world.kuryr.settled(soon()).await);
             assert_eq!(world.whole(port.id).await, before);
             assert!(world.host.plugged().is_empty());
@@ -165,11 +166,7 @@ async fn a_port_for_another_kind_of_interface_is_refused_and_afterwards_as_befor
 
 #[tokio::test(start_paused = true)]
 async fn a_port_for_another_kind_of_interface_is_left_to_a_program_that_knows_it() {
-    let settings = EmbeddedSettings {
-        vif_type: "hw_veb".into(),
-        ..EmbeddedSettings::default()
-    };
-    let (world, made) = adopted_with(settings, &["10.50.0.0/24"]).await;
+    let (world, made) = adopted_with(sriov::neutron(), &["10.50.0.0/24"]).await;
     let port = port(&world, &made, |_| {}).await;
     let change = json!({"port": {"binding:vnic_type": "direct"}});
     world.put(&format!("ports/{}", port.id), &change).await;

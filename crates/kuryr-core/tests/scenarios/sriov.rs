@@ -8,7 +8,7 @@ use http::Method;
 use kuryr_core::{Driver, Drivers, Kind};
 use kuryr_testkit::faulty::Fate;
 use kuryr_vif::{Device, FreeFunction, FunctionSettings, Part, Rates, Switch, Vif};
-use neutron_api::{NewPort, NewQosPolicy, Port, VifDetails};
+use neutron_api::{NewPort, NewQosPolicy, Port};
 use neutron_embedded::EmbeddedSettings;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -16,16 +16,12 @@ use tokio::task::JoinSet;
 use crate::ports::{ADDRESS, adopted_with, now, port};
 use crate::world::{Made, Plan, World, soon, subnet};
 
-/// A Neutron that binds all ports to a card that tags their frames with this VLAN.
-fn neutron() -> EmbeddedSettings {
+/// A Neutron whose networks are on a card, the first with VLAN 100.
+pub(crate) fn neutron() -> EmbeddedSettings {
     EmbeddedSettings {
         network_type: "vlan".into(),
         physical_network: Some("physnet2".into()),
-        vif_type: "hw_veb".into(),
-        vif_details: VifDetails {
-            rest: [("vlan".to_owned(), json!("100"))].into_iter().collect(),
-            ..VifDetails::default()
-        },
+        cards: vec!["physnet2".into()],
         ..EmbeddedSettings::default()
     }
 }

@@ -14,11 +14,13 @@ use neutron_client::Failure;
 use neutron_contract::Subject;
 use tower::ServiceExt;
 
-/// The cloud of `OS_AUTH_URL` and so on, with the host `KURYR_TEST_HOST`.
+/// The cloud of `OS_AUTH_URL` and so on, with the host `KURYR_TEST_HOST` and its cards' physical network
+/// `KURYR_TEST_CARDS`.
 pub(crate) fn from_environment() -> Subject {
     let host = var("KURYR_TEST_HOST").unwrap_or_else(|_| "host1".to_owned());
+    let cards = var("KURYR_TEST_CARDS").unwrap_or_else(|_| "physnet2".to_owned());
     let session = Session::new(settings()).expect("a session");
-    Subject::new(session.map_err(failure), &host)
+    Subject::new(session.map_err(failure), &host, &cards)
 }
 
 fn settings() -> Settings {

@@ -16,10 +16,11 @@ hold_to_contract!(
 fn embedded_neutron() -> Subject {
     let mut settings = EmbeddedSettings {
         hosts: Hosts::These(vec!["host1".into()]),
+        cards: vec!["physnet2".into()],
         ..EmbeddedSettings::default()
     };
     // It knows policies by name only, and trunks without a switch: so it does not boast of them.
     let quiet = ["qos", "trunk", "trunk-details"];
     settings.extensions.extend(quiet.map(str::to_owned));
-    Subject::new(Embedded::new(settings).service(), "host1")
+    Subject::new(Embedded::new(settings).service(), "host1", "physnet2")
 }

@@ -1,10 +1,11 @@
 //! How a port is bound: to which host, and how it is plugged there.
 
 use neutron_api::{NetworkId, PortStatus, VifDetails};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Port;
 use crate::body::Body;
+use crate::network::Segment;
 use crate::refusal::Refusal;
 use crate::settings::EmbeddedSettings;
 
@@ -13,20 +14,32 @@ impl Port {
         !matches!(self.vif_type.as_str(), "unbound" | "binding_failed")
     }
 
-    /// As the mechanism driver does it: what it says depends on the host alone.
-    pub(super) fn bound_to(self, host_id: String, settings: &EmbeddedSettings) -> Self {
+    /// As the mechanism drivers do it: what they say depends on the host, on what the port is for, and for a
+    /// device of a card on what its network is on.
+    pub(super) fn bound_to(
+        self,
+        host_id: String,
+        segment: &Segment,
+        settings: &EmbeddedSettings,
+    ) -> Self {
         let vif_type = match host_id.as_str() {
-            "" => "unbound".to_owned(),
-            host if settings.hosts.has(host) => settings.vif_type.clone(),
-            _ => "binding_failed".to_owned(),
+            "" => "unbound",
+            host if !settings.hosts.has(host) => "binding_failed",
+            _ => match device(&self.vnic_type) {
+                None => &settings.vif_type,
+                Some(vif_type) if is_on_card(segment, settings) => vif_type,
+                Some(_) => "binding_failed",
+            },
         };
+        let vif_type = vif_type.to_owned();
         let port = Self {
             host_id,
             vif_type,
             status: PortStatus::Down,
             ..self
         };
-        let is_up = settings.active_when_bound && port.is_bound();
+        // Of a whole card no agent says more.
+        let is_up = port.vif_type == CARD || settings.active_when_bound && port.is_bound();
         let status = if is_up {
             PortStatus::Active
         } else {
@@ -35,12 +48,13 @@ impl Port {
         Self { status, ..port }
     }
 
-    pub(super) fn vif_details(&self, settings: &EmbeddedSettings) -> VifDetails {
+    pub(super) fn vif_details(&self, segment: &Segment, settings: &EmbeddedSettings) -> VifDetails {
         if !self.is_bound() || self.host_id.is_empty() {
             return VifDetails::default();
         }
         let details = settings.vif_details.clone();
         match self.vif_type.as_str() {
+            FUNCTION | CARD => device_details(segment),
             "bridge" => VifDetails {
                 bridge_name: Some(bridge_name(self.network_id)),
                 ..details
@@ -90,6 +104,38 @@ impl Port {
         } else {
             self.profile.insert(key, value);
         }
+    }
+}
+
+/// `binding:vif_type` of a port for a virtual function, and of one for a whole card.
+const FUNCTION: &str = "hw_veb";
+const CARD: &str = "hostdev_physical";
+
+/// How a port of this `binding:vnic_type` is bound if it is for a device of a card.
+fn device(vnic_type: &str) -> Option<&'static str> {
+    match vnic_type {
+        "direct" | "macvtap" => Some(FUNCTION),
+        "direct-physical" => Some(CARD),
+        _ => None,
+    }
+}
+
+fn is_on_card(segment: &Segment, settings: &EmbeddedSettings) -> bool {
+    let on = segment.physical_network.as_ref();
+    matches!(segment.network_type.as_str(), "vlan" | "flat")
+        && on.is_some_and(|on| settings.cards.contains(on))
+}
+
+fn device_details(segment: &Segment) -> VifDetails {
+    let vlan = segment.segmentation_id.unwrap_or_default().to_string();
+    VifDetails {
+        rest: Map::from_iter([
+            ("port_filter".to_owned(), json!(false)),
+            ("connectivity".to_owned(), json!("l2")),
+            ("vlan".to_owned(), json!(vlan)),
+            ("bound_drivers".to_owned(), json!({"0": "sriovnicswitch"})),
+        ]),
+        ..VifDetails::default()
     }
 }
 

@@ -47,6 +47,35 @@ async fn a_port_that_is_active_when_bound_needs_no_agent() {
 }
 
 #[tokio::test]
+async fn a_network_is_on_a_physical_one_only_where_the_settings_have_it() {
+    let embedded = Embedded::new(EmbeddedSettings {
+        cards: vec!["physnet2".into()],
+        ..EmbeddedSettings::default()
+    });
+    let make = async |kind: &str, on: &str, id: Value| {
+        let network = json!({"network": {
+            "provider:network_type": kind,
+            "provider:physical_network": on,
+            "provider:segmentation_id": id,
+        }});
+        exchange(&embedded, Method::POST, "networks", network).await
+    };
+    for (kind, on, id, outcome) in [
+        ("vlan", "physnet2", json!(230), ""),
+        ("vlan", "physnet2", json!(230), "VlanIdInUse"),
+        ("vlan", "physnet2", Value::Null, ""),
+        ("flat", "physnet2", Value::Null, ""),
+        ("flat", "physnet2", Value::Null, "FlatNetworkInUse"),
+        ("vlan", "physnet9", Value::Null, "InvalidInput"),
+        ("geneve", "physnet2", Value::Null, "InvalidInput"),
+    ] {
+        let (_, reply) = make(kind, on, id).await;
+        let fault = reply["NeutronError"]["type"].as_str().unwrap_or("");
+        assert_eq!(fault, outcome, "{kind} on {on}: {reply}");
+    }
+}
+
+#[tokio::test]
 async fn binding_to_a_host_that_is_not_there_fails() {
     let embedded = Embedded::new(EmbeddedSettings {
         hosts: Hosts::These(vec!["host1".into()]),
