@@ -182,7 +182,9 @@ impl Kuryr {
                 Orphan::Port { port, .. } if self.port_adoptions.has(port.id) => {
                     self.abandon_port(port.id).await;
                 }
-                Orphan::Port { port, .. } => self.debts.owe(removal_of(port, true)).await,
+                Orphan::Port { port, .. } => {
+                    self.debts.owe(removal_of(port, true)).await;
+                }
                 Orphan::Interface(_) => {}
                 Orphan::SecurityGroup { port, .. } => {
                     self.debts.owe(Debt::Close { port: *port }).await;

@@ -125,8 +125,9 @@ impl Debts {
 
     /// Notes a debt durably and begins to pay it; returns as soon as it is noted.
     ///
-    /// Where it can't be noted (a full disk) it is paid all the same, unless a crash comes first.
-    pub(crate) async fn owe(&self, debt: Debt) {
+    /// Where it can't be noted (a full disk), which it tells, it is paid all the same, unless a crash
+    /// comes first.
+    pub(crate) async fn owe(&self, debt: Debt) -> bool {
         let key = debt.key();
         let _turn = self.shared.notes.short_turn(&key).await;
         let earlier = self.current(&key);
@@ -134,9 +135,9 @@ impl Debts {
             .as_ref()
             .is_some_and(|earlier| debt.gives_way_to(earlier))
         {
-            return;
+            return true;
         }
-        self.note(&key, &debt).await;
+        let noted = self.note_instead(&key, &debt).await;
         let begun = self.take_on(debt.clone());
         if earlier.is_some() && begun {
             // The earlier debt was paid meanwhile, and this one's note may have gone with its.
@@ -145,6 +146,7 @@ impl Debts {
                 self.erase(&key);
             }
         }
+        noted
     }
 
     /// Notes what is to be done if this run ends before [`Debts::forgo`]: what is being made then has
@@ -183,11 +185,23 @@ impl Debts {
         self.shared.journal.write_aside(key, debt).await
     }
 
-    async fn note(&self, key: &str, debt: &Debt) {
-        if let Err(error) = self.write(key, debt).await {
-            let error = &error as &dyn std::error::Error;
+    async fn note(&self, key: &str, debt: &Debt) -> bool {
+        let noted = self.write(key, debt).await;
+        if let Err(error) = &noted {
+            let error = error as &dyn std::error::Error;
             tracing::error!(error, ?debt, "a crash now would make us forget this");
         }
+        noted.is_ok()
+    }
+
+    /// Notes a debt in place of an earlier one, which must not be taken up again after a crash: where
+    /// there is no room for the new note beside the old one, there may be without it.
+    async fn note_instead(&self, key: &str, debt: &Debt) -> bool {
+        if self.write(key, debt).await.is_ok() {
+            return true;
+        }
+        self.erase(key);
+        self.note(key, debt).await
     }
 
     fn erase(&self, key: &str) {

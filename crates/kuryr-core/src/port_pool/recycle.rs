@@ -69,7 +69,8 @@ impl From<&Port> for AsMade {
 impl Kuryr {
     /// Gives an endpoint's port to the pool of its network, if there is room; whether it did.
     ///
-    /// Noted durably: should the program end, the port goes.
+    /// Noted durably: should the program end, the port goes. Where that can't be noted nobody would know
+    /// after a kill that its interface is kept for the next owner: then it does not come back.
     pub(crate) async fn recycle(&self, net: &Arc<Net>, port: &Port, released: &[IpAddr]) -> bool {
         let is_handed_over = is_handed_over(port, &self.settings.host).unwrap_or(false);
         if !is_handed_over || !self.has_port_pool(net) {
@@ -101,8 +102,11 @@ impl Kuryr {
             name: names::pool_port(&self.settings.host, &net.of),
             made: AsMade::from(port),
         };
-        self.debts.owe(debt).await;
-        true
+        let noted = self.debts.owe(debt).await;
+        if !noted {
+            pool.state().returning.remove(&port.id);
+        }
+        noted
     }
 
     /// Takes back the interfaces of the ports that Neutron has cleaned; those whose addresses are

@@ -11,6 +11,7 @@ use neutron_api::Port;
 use tokio::time::sleep;
 
 use super::{A_WHILE, distinct, ids, warmed};
+use crate::paper::Ink;
 use crate::world::{World, dual_stack, soon, subnet};
 
 /// Long enough after a restart for the runtime to have asked for all it was promised.
@@ -370,4 +371,24 @@ async fn the_warm_ports_of_a_network_go_that_a_killed_program_was_to_remove() {
     world.kill();
     world.two_minutes_pass().await;
     world.assert_nothing_left("after a kill").await;
+}
+
+/// The note that its port was to bear its name is not taken up for a container that is gone.
+#[tokio::test(start_paused = true)]
+async fn a_container_that_stopped_while_the_disk_was_full_holds_nothing_after_a_kill() {
+    let (mut world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    let container = world.run(&made).await.unwrap();
+    assert!(
+        world
+            .notes()
+            .iter()
+            .any(|note| note.starts_with("debt-port-"))
+    );
+    world.paper.plan(|_| Ink::NoRoom, || ());
+    world.stop(&made, &container).await;
+    world.kill();
+    world.delete_network(&made).await;
+    world
+        .assert_nothing_left("after a full disk and a kill")
+        .await;
 }
