@@ -7,6 +7,7 @@
 mod routed;
 mod trunk;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub(crate) struct Guest {
     ports: Mutex<Vec<OwnPort>>,
     trunk: Mutex<Option<OwnTrunk>>,
     queue: Mutex<Queue>,
+    /// Subports that were made ready before a container came, also while it has them.
+    ready: Mutex<HashMap<PortId, u16>>,
     turns: Keyed<PortId>,
 }
 
@@ -335,7 +338,9 @@ impl Kuryr {
                 (own.interface, sharing)
             }
             None => {
-                let (interface, vlan) = self.subport(port, by).await?;
+                let (interface, vlan) = self
+                    .subport(port, port.name == names::UNBOUND_PORT, by)
+                    .await?;
                 (interface, Sharing::Vlan(vlan))
             }
         };

@@ -7,6 +7,7 @@ mod demand;
 mod drain;
 mod fill;
 mod find;
+mod park;
 mod recycle;
 
 use std::collections::{HashMap, VecDeque};

@@ -1,5 +1,7 @@
 //! How each debt is paid: each can be paid any number of times.
 
+use std::sync::Arc;
+
 use neutron_api::{Network, Port, PortChange, PortId, Resource, Subnet, SubnetPool};
 use neutron_client::{Filter, Neutron};
 
@@ -24,7 +26,7 @@ pub(super) enum Paid {
 /// Pays a debt. Of a port that is `unwritten`, Neutron was told nothing of its last owner.
 pub(super) async fn pay(
     neutron: &Neutron,
-    guest: &Guest,
+    guest: &Arc<Guest>,
     debt: &Debt,
     unwritten: bool,
 ) -> Result<Paid, neutron_client::Error> {
@@ -41,10 +43,10 @@ pub(super) async fn pay(
                 has_group: *has_group,
                 is_named: !unwritten,
             };
-            let cleaned = clean(neutron, used, name, made).await?;
+            let cleaned = clean(neutron, guest, used, name, made).await?;
             return Ok(Paid::Cleaned(cleaned.map(Box::new)));
         }
-        Debt::DrainPool { name, .. } => delete_pool_ports(neutron, name).await,
+        Debt::DrainPool { name, .. } => delete_pool_ports(neutron, guest, name).await,
         Debt::Label {
             port,
             endpoint,

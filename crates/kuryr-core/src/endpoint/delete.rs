@@ -51,7 +51,10 @@ impl Kuryr {
                 && let Some(lent) = &endpoint.lent
                 && self.recycle(&net, &endpoint.port, lent).await
             {
-                return Ok(());
+                return match self.hands_interfaces_on(&net) {
+                    true => Ok(()),
+                    false => self.begin_to_unplug(&endpoint.plugged, turn, by).await,
+                };
             }
             // Noted first: whatever happens to the interface, the port must not stay.
             self.part_with(&endpoint, id).await;

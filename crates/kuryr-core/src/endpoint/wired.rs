@@ -26,7 +26,7 @@ impl Kuryr {
             Switch::Parent {
                 sharing: Sharing::Vlan(_),
                 ..
-            } => (true, true),
+            } => (true, !self.guest.has_ready(endpoint.port.id)),
             // Such containers have no port that Neutron's agents would know of.
             Switch::Parent { .. } => (false, false),
             // Neutron's agent takes a function for unused whose interface is in a container.
@@ -39,7 +39,7 @@ impl Kuryr {
             | Switch::Program(_) => (true, self.settings.plugging_is_fatal),
         };
         let fatal = self.settings.plugging_is_fatal && may_be_fatal;
-        if wired && (!asks || self.is_active(endpoint.port.id, until).await?) {
+        if wired && (!asks || self.active(endpoint.port.id, until).await?.is_some()) {
             return Ok(());
         }
         let error = Error::NotWired {
@@ -68,18 +68,16 @@ impl Kuryr {
         }
     }
 
-    /// Waits until Neutron has heard from its agent that a port forwards.
-    async fn is_active(&self, port: PortId, until: Instant) -> Result<bool, Error> {
+    /// Waits until Neutron has heard from its agent that a port forwards; the port then, or none at `until`.
+    pub(crate) async fn active(&self, port: PortId, until: Instant) -> Result<Option<Port>, Error> {
         const LONGEST: Duration = Duration::from_secs(1);
         let mut pause = Duration::from_millis(50);
         loop {
             let found = self.neutron.by(until).find::<Port>(port).await;
             let found = found.map_err(told(format!("wait for port {port} to be ACTIVE")))?;
-            if found.is_some_and(|port| port.status == PortStatus::Active) {
-                return Ok(true);
-            }
-            if Instant::now() + pause >= until {
-                return Ok(false);
+            let found = found.filter(|port| port.status == PortStatus::Active);
+            if found.is_some() || Instant::now() + pause >= until {
+                return Ok(found);
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST);

@@ -18,7 +18,6 @@ use tokio::time::{Instant, sleep};
 use super::{Guest, LONGEST_PAUSE, OwnPort, PATIENCE, chance, listed};
 use crate::error::{Error, plugging, told};
 use crate::kuryr::Kuryr;
-use crate::names;
 
 /// The trunk that a port of the guest's own carries.
 #[derive(Clone, Debug)]
@@ -61,8 +60,22 @@ impl Guest {
     }
 
     fn set_trunk(&self, known: Option<OwnTrunk>) {
+        if known.is_none() {
+            self.waiting_subports().clear();
+        }
         let mut trunk = self.trunk.lock().unwrap_or_else(PoisonError::into_inner);
         *trunk = known;
+    }
+
+    /// The subports that were ACTIVE before a container needed them, with their VLAN ids.
+    fn waiting_subports(&self) -> MutexGuard<'_, HashMap<PortId, u16>> {
+        let subports = self.ready.lock();
+        subports.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a port was an ACTIVE subport before the container came that has it.
+    pub(crate) fn has_ready(&self, port: PortId) -> bool {
+        self.waiting_subports().contains_key(&port)
     }
 
     fn line_up(&self, port: PortId) -> Place<'_> {
@@ -76,6 +89,7 @@ impl Guest {
         neutron: &Neutron,
         port: PortId,
     ) -> Result<(), neutron_client::Error> {
+        self.waiting_subports().remove(&port);
         if let Some(own) = self.known_trunk() {
             // Its own writers wait for each other; with others Neutron settles it.
             let by = Instant::now() + PATIENCE;
@@ -165,13 +179,23 @@ fn choose(taken: &BTreeSet<u16>, count: usize) -> Vec<u16> {
 const AT_ONCE: usize = 50;
 
 impl Kuryr {
-    /// Has a port of ours be a subport of this guest's trunk; on which interface, with which VLAN id.
-    pub(super) async fn subport(&self, port: &Port, by: Instant) -> Result<(IfName, u16), Error> {
+    /// Has a port of ours, which is `new` or may be one already, be a subport of this guest's trunk; on
+    /// which interface, with which VLAN id.
+    pub(super) async fn subport(
+        &self,
+        port: &Port,
+        new: bool,
+        by: Instant,
+    ) -> Result<(IfName, u16), Error> {
         let mut pause = Duration::from_millis(5);
         let mut place = None;
         let own = self.own_trunk(port.id, by).await?;
-        if port.name == names::UNBOUND_PORT {
-            // A new one is most likely none yet: whoever's turn it is now can take it along.
+        let ready = self.guest.waiting_subports().get(&port.id).copied();
+        if let Some(vlan) = ready {
+            return Ok((own.interface, vlan));
+        }
+        if new {
+            // It is most likely none yet: whoever's turn it is now can take it along.
             place = Some(self.line_up(port, by).await?);
         }
         let mut own = Some(own);
@@ -217,6 +241,28 @@ impl Kuryr {
             sleep(pause.mul_f64(chance())).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// The same of a warm port, until Neutron calls it ACTIVE: then a container waits for nothing. Returns
+    /// the port as it is then.
+    pub(crate) async fn make_subport_ready(
+        &self,
+        port: &Port,
+        new: bool,
+        by: Instant,
+    ) -> Result<Port, Error> {
+        self.guest.waiting_subports().remove(&port.id);
+        let begun = Instant::now();
+        let (_, vlan) = self.subport(port, new, by).await?;
+        let until = by.min(Instant::now() + self.settings.patience());
+        let active = self.active(port.id, until).await?;
+        let active = active.ok_or_else(|| Error::NotWired {
+            port: port.id,
+            host: self.settings.host.clone(),
+            waited: begun.elapsed(),
+        })?;
+        self.guest.waiting_subports().insert(port.id, vlan);
+        Ok(active)
     }
 
     /// Adds a port to the trunk as it is now, and with it those that wait, if Neutron takes all.

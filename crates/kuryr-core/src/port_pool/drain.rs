@@ -17,6 +17,7 @@ use crate::ask::NetworkId;
 use crate::debt::Debt;
 use crate::kuryr::Kuryr;
 use crate::names;
+use crate::nested::Guest;
 
 const AT_ONCE: usize = 4;
 const UNPLUGGING: Duration = Duration::from_secs(60);
@@ -130,6 +131,7 @@ impl Kuryr {
 /// Removes the ports that bear the name of a pool.
 pub(crate) async fn delete_pool_ports(
     neutron: &Neutron,
+    guest: &Arc<Guest>,
     name: &str,
 ) -> Result<(), neutron_client::Error> {
     let filter = Filter::new().with("name", name);
@@ -141,8 +143,8 @@ pub(crate) async fn delete_pool_ports(
         }
         let mut going = JoinSet::new();
         for port in batch {
-            let neutron = neutron.clone();
-            going.spawn(async move { neutron.delete::<Port>(port.id).await.map(drop) });
+            let (neutron, guest) = (neutron.clone(), Arc::clone(guest));
+            going.spawn(async move { guest.delete_port(&neutron, port.id).await });
         }
         while let Some(gone) = going.join_next().await {
             gone.unwrap_or(Ok(()))?;

@@ -5,20 +5,18 @@ use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use kuryr_vif::Switch;
 use neutron_api::{NewPort, Port, Subnet, SubnetId, WantedIp};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::recycle::share;
-use super::{AFTER_REFUSAL, PortPool, Warm};
+use super::{AFTER_REFUSAL, PortPool};
 use crate::address::chosen;
 use crate::ask::{AddressRequest, NetworkId};
-use crate::binding;
 use crate::debt::Debt;
 use crate::driver::Driver;
-use crate::error::{Error, plugging, told};
+use crate::error::{Error, told};
 use crate::kuryr::{Kuryr, Shared};
 use crate::names;
 use crate::view::Net;
@@ -41,7 +39,7 @@ impl Kuryr {
     pub(crate) fn has_port_pool(&self, net: &Net) -> bool {
         self.keeps_warm_ports()
             && !self.port_defaults.of(&net.of).without_pool
-            && self.driver_of(net) == Driver::Veth
+            && matches!(self.driver_of(net), Driver::Veth | Driver::Vlan)
     }
 
     /// The pool of a network, which from now on is kept full.
@@ -159,7 +157,7 @@ impl Kuryr {
         };
         let (mut parking, mut outcome) = (JoinSet::new(), Ok(()));
         for port in ports {
-            match is_handed_over(&port, &self.settings.host) {
+            match self.may_wait(net, &port) {
                 Ok(true) => {}
                 Ok(false) => {
                     pool.state().is_of_no_use = true;
@@ -176,11 +174,11 @@ impl Kuryr {
             parking.spawn(async move {
                 let checked = kuryr.port_defaults.of(&net.of).check(&port);
                 let parked = match checked {
-                    Ok(()) => kuryr.park(&net, &port, by).await,
-                    refused => refused,
+                    Ok(()) => kuryr.park(&net, &port, true, by).await,
+                    Err(refused) => Err(refused),
                 };
                 match parked {
-                    Ok(()) => {
+                    Ok(port) => {
                         kuryr.put_in(&pool, port, Instant::now()).await;
                         Ok(())
                     }
@@ -231,7 +229,8 @@ impl Kuryr {
                 device_id: device_id.clone(),
                 device_owner: names::DEVICE_OWNER.to_owned(),
                 admin_state_up: true,
-                host_id: Some(self.settings.host.clone()),
+                host_id: self.host_to_bind(net),
+                description: self.port_description(net),
                 ..NewPort::default()
             }));
         }
@@ -248,35 +247,6 @@ impl Kuryr {
                 ))
             }
         }
-    }
-
-    /// Plugs a port for whoever comes next, and waits until the switch forwards for it.
-    pub(super) async fn park(&self, net: &Net, port: &Port, by: Instant) -> Result<(), Error> {
-        let owner = names::pool_port(&self.settings.host, &net.of);
-        let vif = binding::vif(port, &self.settings.host, &owner, net.mtu)?;
-        let act = || {
-            plugging(format!(
-                "plug port {}, which waits for an endpoint",
-                port.id
-            ))
-        };
-        self.host.plug(&vif, by).await.map_err(act())?;
-        let until = by.min(Instant::now() + self.settings.patience());
-        // Who takes it waits again, if need be.
-        let wired = self.host.wired(&vif.attachment, until).await;
-        wired.map(drop).map_err(act())
-    }
-
-    /// Puts a plugged port in its pool, for all `from` then on; if the pool is gone, so is the port.
-    pub(super) async fn put_in(&self, pool: &PortPool, port: Port, from: Instant) {
-        {
-            let mut state = pool.state();
-            if !state.closed {
-                state.ready.push_back(Warm { port, from });
-                return;
-            }
-        }
-        self.retire(&port).await;
     }
 
     /// Removes ports that are no longer needed.
@@ -325,12 +295,6 @@ async fn keep(kuryr: Weak<Shared>, of: NetworkId, pool: Arc<PortPool>) {
         }
         pause = kuryr.tend(&of, &pool).await;
     }
-}
-
-/// Only Open vSwitch tells whose an interface is in a way that can be changed while it is plugged.
-pub(super) fn is_handed_over(port: &Port, host: &str) -> Result<bool, Error> {
-    let switch = binding::switch(port, host)?;
-    Ok(matches!(switch, Switch::OpenVSwitch { .. }))
 }
 
 /// Whether a port has an address of each of these subnets.

@@ -68,13 +68,15 @@ impl Kuryr {
             let parked = self.port_defaults.of(&net.of).check(&port);
             let parked = match parked {
                 Ok(()) if !led_to.contains(&port.id) => {
-                    self.park(net, &port, by).await.map(|()| true)
+                    self.park(net, &port, false, by).await.map(Some)
                 }
-                other => other.map(|()| false),
+                other => other.map(|()| None),
             };
             match parked {
-                Ok(true) => self.put_in(pool, port, self.port_pools.settled_from).await,
-                Ok(false) => self.retire(&port).await,
+                Ok(Some(port)) => {
+                    self.put_in(pool, port, self.port_pools.settled_from).await;
+                }
+                Ok(None) => self.retire(&port).await,
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, port = %port.id, "a warm port of an earlier run goes");
                     self.retire(&port).await;
@@ -93,7 +95,7 @@ impl Kuryr {
     fn is_free_for_pool(&self, port: &Port, name: &str, plugged: &[Attachment]) -> bool {
         let id = port.id.to_string();
         let mut plugged = plugged.iter();
-        port.host_id.as_ref() == Some(&self.settings.host)
+        Self::host_of(port) == Some(self.settings.host.as_str())
             && !self.debts.are_about(port)
             && !self.reservations.has(port.id)
             && !self.endpoints.have(port.id)

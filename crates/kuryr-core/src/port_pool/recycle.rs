@@ -14,15 +14,13 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::fill::is_handed_over;
 use super::{PortPool, Returning, Stage, State};
 use crate::address::has_address;
-use crate::binding;
 use crate::debt::Debt;
-use crate::error::{Error, plugging};
 use crate::exposed;
 use crate::kuryr::Kuryr;
 use crate::names;
+use crate::nested::Guest;
 use crate::view::Net;
 
 /// The runtime releases an endpoint's addresses right after the endpoint.
@@ -58,8 +56,12 @@ impl From<&Port> for AsMade {
             port_security: port.port_security_enabled,
             qos_policy: port.qos_policy_id,
             dns_name: port.dns_name.clone(),
-            host: port.host_id.clone(),
-            device_owner: port.device_owner.clone(),
+            // Neutron says otherwise of both while a port is a subport.
+            host: Kuryr::host_of(port).map(str::to_owned),
+            device_owner: match names::may_own(&port.device_owner) {
+                true => names::DEVICE_OWNER.to_owned(),
+                false => port.device_owner.clone(),
+            },
             description: port.description.clone(),
             admin_state_up: port.admin_state_up,
         }
@@ -72,8 +74,7 @@ impl Kuryr {
     /// Noted durably: should the program end, the port goes. Where that can't be noted nobody would know
     /// after a kill that its interface is kept for the next owner: then it does not come back.
     pub(crate) async fn recycle(&self, net: &Arc<Net>, port: &Port, released: &[IpAddr]) -> bool {
-        let is_handed_over = is_handed_over(port, &self.settings.host).unwrap_or(false);
-        if !is_handed_over || !self.has_port_pool(net) {
+        if !self.has_port_pool(net) || !self.may_wait(net, port).unwrap_or(false) {
             return false;
         }
         let pool = self.port_pool(net);
@@ -139,16 +140,6 @@ impl Kuryr {
         for port in lost {
             self.retire(&port).await;
         }
-    }
-
-    async fn take_back(&self, net: &Net, port: &Port, by: Instant) -> Result<(), Error> {
-        let owner = names::pool_port(&self.settings.host, &net.of);
-        let vif = binding::vif(port, &self.settings.host, &owner, net.mtu)?;
-        let act = || plugging(format!("take back the interface of port {}", port.id));
-        if !self.host.take_back(&vif, by).await.map_err(act())? {
-            self.host.unplug(&vif.attachment, by).await.map_err(act())?;
-        }
-        self.park(net, port, by).await
     }
 }
 
@@ -238,6 +229,7 @@ pub(crate) struct Used {
 /// Makes a used port what it was when it was made; none if that can't be, and the port is gone.
 pub(crate) async fn clean(
     neutron: &Neutron,
+    guest: &Guest,
     used: Used,
     name: &str,
     made: &AsMade,
@@ -261,7 +253,7 @@ pub(crate) async fn clean(
         .is_empty();
     if AsMade::from(&cleaned) != *made || is_led_to {
         tracing::info!(%port, "somebody has changed a port: it is of use for nobody else");
-        neutron.delete::<Port>(port).await?;
+        guest.delete_port(neutron, port).await?;
         exposed::delete_groups(neutron, port, None).await?;
         return Ok(None);
     }

@@ -1,5 +1,7 @@
 //! Containers in guests, as subports of the trunks that the guests' own ports carry.
 
+mod warm;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -69,7 +71,10 @@ async fn trunk_on(world: &World, port: &Port) -> TrunkId {
 
 /// A guest whose user has a subport already, and a container network of another tenant's network.
 async fn guest() -> (World, Made, TrunkId) {
-    let mut world = world();
+    guest_in(world()).await
+}
+
+async fn guest_in(mut world: World) -> (World, Made, TrunkId) {
     world.restart_as("vm1", drivers(1));
     let network = world.network_of("guests", "10.70.0.0/24").await;
     let port = port_of_guest(&world, &network, 1).await;

@@ -108,10 +108,15 @@ impl World {
 
     /// One that makes ports before they are needed.
     pub(crate) fn warm() -> Self {
-        let mut world = Self::new();
-        world.pool.enabled = true;
+        let mut world = Self::new().with_warm_ports();
         world.restart();
         world
+    }
+
+    /// The same world, in which ports are kept warm from the next start of the program on.
+    pub(crate) fn with_warm_ports(mut self) -> Self {
+        self.pool.enabled = true;
+        self
     }
 
     /// One in which a seed decides which of several calls gets on first, wherever they wait.
@@ -273,7 +278,10 @@ impl World {
 
     /// The program starts again with other settings.
     pub(crate) fn restart_with(&mut self, change: impl FnOnce(&mut Settings)) {
-        let mut settings = settings();
+        let mut settings = Settings {
+            port_pool: self.pool,
+            ..settings()
+        };
         change(&mut settings);
         self.paper = Paper::new(self.journal.path());
         let journal = Journal::of(self.paper.clone());
