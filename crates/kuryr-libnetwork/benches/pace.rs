@@ -1,9 +1,10 @@
 //! How long Docker's calls take when 500 of them come each second, whoever is still being answered:
 //! `cargo bench -p kuryr-libnetwork --bench pace`.
 //!
-//! Containers on warm ports start, and stop a while later. Fails where one call of a hundred takes more
-//! than 0.3 ms: of our own time, that is, as there is no socket, no kernel and no Neutron elsewhere.
-//! All in one thread, as in the daemon, with what follows in the background.
+//! Containers on warm ports start, and stop a while later. Of each call it is measured how long it takes
+//! until it is answered, and how much of that our own code runs for it: the rest it waits for the journal's
+//! writer, or while other calls and what follows in the background have the one thread, as in the daemon.
+//! Fails where our own time is more than 0.3 ms for one call of a hundred.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -14,6 +15,8 @@ mod docker;
 
 use std::cell::RefCell;
 use std::env;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -42,7 +45,17 @@ const WARM: usize = 2000;
 /// Tokio's timers are no finer.
 const TICK: Duration = Duration::from_millis(1);
 
-type Times = Rc<RefCell<Vec<(&'static str, Duration)>>>;
+/// What one call has taken.
+#[derive(Clone, Copy)]
+struct Taken {
+    call: &'static str,
+    /// Until it was answered.
+    whole: Duration,
+    /// While our code ran for it.
+    own: Duration,
+}
+
+type Times = Rc<RefCell<Vec<Taken>>>;
 
 fn main() {
     // Where benchmarks are only built and tried, there is nothing to try.
@@ -53,19 +66,21 @@ fn main() {
         .enable_all()
         .build();
     let times = LocalSet::new().block_on(&runtime.unwrap(), paced());
-    println!("| call | calls | median, µs | p99, µs | longest, µs |\n|---|---|---|---|---|");
-    let of = |call| move |time: &&(&'static str, Duration)| time.0 == call;
+    println!(
+        "| call | calls | answered after, µs: median | p99 | of our own time: median | p99 | longest |\n\
+         |---|---|---|---|---|---|---|"
+    );
     for call in CALLS {
-        row(call, times.iter().filter(of(call)).map(|time| time.1));
+        row(call, times.iter().filter(|taken| taken.call == call));
     }
-    let p99 = row("all", times.iter().map(|time| time.1));
+    let p99 = row("all", times.iter());
     assert!(
         p99 <= BAR,
-        "one call of a hundred takes {p99:?} and more: the bar is {BAR:?}"
+        "one call of a hundred takes {p99:?} of our own time and more: the bar is {BAR:?}"
     );
 }
 
-async fn paced() -> Vec<(&'static str, Duration)> {
+async fn paced() -> Vec<Taken> {
     let docker = Rc::new(Docker::new(WARM).await);
     let times = Times::default();
     let between = Duration::from_secs(1) * CALLS_OF_CONTAINER / CALLS_EACH_SECOND;
@@ -92,30 +107,54 @@ async fn container(docker: Rc<Docker>, number: u32, at: Instant, times: Times) {
         sleep_until(due).await;
         // Who comes late because others are being answered has waited already.
         let since = Instant::now().min(due + TICK);
-        match call {
-            "RequestAddress" => address = docker.request_address().await,
-            "CreateEndpoint" => docker.create_endpoint(&id, &address).await,
-            "Join" => docker.join(&id).await,
-            "ReleaseAddress" => docker.release_address(&address).await,
-            _ => docker.end(call, &id).await,
-        }
-        times.borrow_mut().push((call, since.elapsed()));
+        let answered = async {
+            match call {
+                "RequestAddress" => address = docker.request_address().await,
+                "CreateEndpoint" => docker.create_endpoint(&id, &address).await,
+                "Join" => docker.join(&id).await,
+                "ReleaseAddress" => docker.release_address(&address).await,
+                _ => docker.end(call, &id).await,
+            }
+        };
+        let own = running(answered).await;
+        let whole = since.elapsed();
+        times.borrow_mut().push(Taken { call, whole, own });
         due += BETWEEN;
     }
 }
 
-/// Prints what calls took; p99.
-fn row(call: &str, times: impl Iterator<Item = Duration>) -> Duration {
-    let mut all: Vec<Duration> = times.collect();
-    all.sort_unstable();
-    let at = |part: usize| all[(all.len() - 1) * part / 100];
-    let [median, p99, longest] = [50, 99, 100].map(at);
+/// How long a call runs, without what it waits for in between.
+async fn running(call: impl Future<Output = ()>) -> Duration {
+    let mut call = pin!(call);
+    let mut own = Duration::ZERO;
+    poll_fn(|context| {
+        let begun = Instant::now();
+        let polled = call.as_mut().poll(context);
+        own += begun.elapsed();
+        polled
+    })
+    .await;
+    own
+}
+
+/// Prints what calls took; p99 of our own time.
+fn row<'a>(call: &str, taken: impl Iterator<Item = &'a Taken> + Clone) -> Duration {
+    let sorted = |of: fn(&Taken) -> Duration| {
+        let mut all: Vec<Duration> = taken.clone().map(of).collect();
+        all.sort_unstable();
+        all
+    };
+    let (whole, own) = (sorted(|taken| taken.whole), sorted(|taken| taken.own));
+    let at = |all: &[Duration], part: usize| all[(all.len() - 1) * part / 100];
+    let p99 = at(&own, 99);
     println!(
-        "| {call} | {} | {} | {} | {} |",
-        all.len(),
-        median.as_micros(),
+        "| {call} | {} | {} | {} | {} | {} | {} |",
+        own.len(),
+        at(&whole, 50).as_micros(),
+        at(&whole, 99).as_micros(),
+        at(&own, 50).as_micros(),
         p99.as_micros(),
-        longest.as_micros()
+        at(&own, 100).as_micros()
     );
     p99
 }
