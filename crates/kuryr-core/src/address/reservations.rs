@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,13 +15,18 @@ use super::has_address;
 
 /// Ports that were made for addresses, and that no endpoint has yet.
 #[derive(Default)]
-pub(crate) struct Reservations(Mutex<HashMap<PortId, Reservation>>);
+pub(crate) struct Reservations {
+    all: Mutex<HashMap<PortId, Reservation>>,
+    count: AtomicU64,
+}
 
 struct Reservation {
     port: Port,
     /// Those of the port's addresses that the runtime knows of.
     taken: Vec<IpAddr>,
     since: Instant,
+    /// The youngest has the highest: two may have come at one instant.
+    number: u64,
     /// An endpoint is being made of it.
     claimed: bool,
     /// It was there before: it has the addresses that it has.
@@ -39,6 +46,7 @@ impl Reservations {
         let reservation = Reservation {
             taken,
             since: Instant::now(),
+            number: self.count.fetch_add(1, Relaxed),
             port,
             claimed: false,
             adopted: false,
@@ -114,7 +122,7 @@ impl Reservations {
         let (address, reservation) = all
             .values_mut()
             .filter_map(|reservation| Some((reservation.offered(subnet)?, reservation)))
-            .max_by_key(|(_, reservation)| reservation.since)?;
+            .max_by_key(|(_, reservation)| reservation.number)?;
         reservation.taken.push(address);
         reservation.since = Instant::now();
         Some(address)
@@ -142,7 +150,7 @@ impl Reservations {
         let youngest = all
             .values()
             .filter(|reservation| !reservation.adopted && reservation.offered(subnet).is_some())
-            .max_by_key(|reservation| reservation.since)?;
+            .max_by_key(|reservation| reservation.number)?;
         Some((youngest.port.clone(), youngest.taken.clone()))
     }
 
@@ -189,7 +197,7 @@ impl Reservations {
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<PortId, Reservation>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

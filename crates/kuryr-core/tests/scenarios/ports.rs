@@ -485,7 +485,7 @@ pub(crate) async fn port(world: &World, made: &Made, change: impl FnOnce(&mut Ne
     world.neutron.create(&new, &Filter::new()).await.unwrap()
 }
 
-async fn new_port(world: &World, made: &Made, addresses: &[&str]) -> NewPort {
+pub(crate) async fn new_port(world: &World, made: &Made, addresses: &[&str]) -> NewPort {
     let subnets = world.all::<neutron_api::Subnet>().await;
     let wanted = addresses.iter().map(|address| {
         let address: std::net::IpAddr = address.parse().unwrap();

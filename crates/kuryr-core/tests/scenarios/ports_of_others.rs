@@ -5,7 +5,7 @@ use kuryr_vif::Switch;
 use neutron_api::{Port, PortChange};
 use serde_json::json;
 
-use crate::ports::{ADDRESS, adopted, adopted_with, now, port, reserved};
+use crate::ports::{ADDRESS, adopted, adopted_with, new_port, now, port, reserved};
 use crate::sriov;
 use crate::world::soon;
 
@@ -175,4 +175,29 @@ async fn a_port_for_another_kind_of_interface_is_left_to_a_program_that_knows_it
     assert!(matches!(vif.attachment.switch, Switch::Program(_)));
     world.stop(&made, &container).await;
     assert!(world.kuryr.settled(soon()).await);
+}
+
+/// At one instant, too, which is when a crowd asks.
+#[tokio::test(start_paused = true)]
+async fn the_other_address_of_a_port_is_its_own_though_another_container_has_not_asked_for_its_yet()
+{
+    const ITS_OTHER: &str = "fd50::7";
+    for _ in 0..10 {
+        let (world, made) = adopted(&["10.50.0.0/24", "fd50::/64"]).await;
+        let their = new_port(&world, &made, &[ADDRESS, ITS_OTHER]).await;
+        world.make(&their).await;
+        let reserve = |pool: usize, address: Option<&str>| {
+            let address = address.map(|address| address.parse().unwrap());
+            let ask = AddressRequest { address, mac: None };
+            world
+                .kuryr
+                .reserve_address(&made.pools[pool].id, ask, soon())
+        };
+        let first = reserve(0, None).await.unwrap();
+        reserve(0, Some(ADDRESS)).await.unwrap();
+        let other = reserve(1, None).await.unwrap();
+        assert_eq!(other.addr().to_string(), ITS_OTHER);
+        let firsts = reserve(1, None).await.unwrap();
+        assert!(first != firsts && firsts != other);
+    }
 }
