@@ -117,6 +117,11 @@ pub(crate) fn exposing_port(name: &str, description: &str) -> Option<neutron_api
     is_ours.then_some(port)
 }
 
+/// Whether it was the Python daemon that made such a group.
+pub(crate) fn is_of_python(description: &str) -> bool {
+    description == PYTHONS_EXPOSED
+}
+
 const EXPOSED: &str = "-exposed_ports";
 /// What the Python daemon says of such a group.
 const PYTHONS_EXPOSED: &str = "Docker exposed ports created by Kuryr.";

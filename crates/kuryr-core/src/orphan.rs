@@ -33,12 +33,14 @@ pub enum Orphan {
     },
     /// An interface on this host whose port is gone, or not bound to this host.
     Interface(Plugged),
-    /// The security group of what a container has exposed, whose port is gone.
+    /// The security group of what a container has exposed, whose port is gone or not in it.
     SecurityGroup {
         /// As Neutron has it.
         group: Box<SecurityGroup>,
         /// Whose it was.
         port: PortId,
+        /// Whether that is gone.
+        gone: bool,
     },
 }
 
@@ -51,6 +53,8 @@ pub enum Reason {
     NotTaken(IfName),
     /// Neutron has no port that it could be of.
     NoPort(String),
+    /// Its port is not in it.
+    NotOfPort(PortId),
 }
 
 impl fmt::Display for Reason {
@@ -59,6 +63,7 @@ impl fmt::Display for Reason {
             Self::NotPlugged => write!(f, "nothing on this host is plugged for it"),
             Self::NotTaken(end) => write!(f, "no container has its interface {end}"),
             Self::NoPort(port) => write!(f, "Neutron has no port {port} that it could be of"),
+            Self::NotOfPort(port) => write!(f, "port {port} is not in it"),
         }
     }
 }
@@ -95,7 +100,10 @@ impl Orphan {
                 ..
             } => Reason::NotTaken(plugged.container.clone()),
             Self::Interface(plugged) => Reason::NoPort(plugged.interface_id.clone()),
-            Self::SecurityGroup { port, .. } => Reason::NoPort(port.to_string()),
+            Self::SecurityGroup {
+                port, gone: true, ..
+            } => Reason::NoPort(port.to_string()),
+            Self::SecurityGroup { port, .. } => Reason::NotOfPort(*port),
         }
     }
 
@@ -117,7 +125,9 @@ impl Orphan {
             }
             (Self::Interface(plugged), Self::Interface(before)) => plugged == before,
             (Self::SecurityGroup { group, .. }, Self::SecurityGroup { group: before, .. }) => {
-                group.id == before.id && group.revision_number == before.revision_number
+                group.id == before.id
+                    && group.revision_number == before.revision_number
+                    && self.reason() == earlier.reason()
             }
             _ => false,
         }

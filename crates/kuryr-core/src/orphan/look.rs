@@ -1,6 +1,6 @@
 //! One look for orphans.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use kuryr_vif::{Attachment as Plugged, Switch};
 use neutron_api::{Port, PortId, SecurityGroup};
@@ -120,15 +120,16 @@ impl Kuryr {
             }
         }
         let here = Filter::new().with("binding:host_id", &self.settings.host);
-        let gone = without_port(neutron, lonely, here).await?;
-        Ok(gone
+        let there = those_there(neutron, &lonely, &here).await?;
+        let gone = lonely
             .into_iter()
-            .map(|(_, it)| Orphan::Interface(it))
-            .collect())
+            .filter(|(port, _)| !there.contains_key(port));
+        Ok(gone.map(|(_, it)| Orphan::Interface(it)).collect())
     }
 }
 
-/// Security groups of what containers have exposed, of any host: the port's own is made after it.
+/// Security groups of what containers have exposed, of any host, without a port in them: it is put into its own
+/// last, and may have been taken out of it first.
 async fn groups_without_port(neutron: &Neutron) -> Result<Vec<Orphan>, Error> {
     let groups = neutron.list::<SecurityGroup>(&Filter::new()).await;
     let groups = groups.map_err(told("list the security groups of exposed ports".to_owned()))?;
@@ -136,30 +137,38 @@ async fn groups_without_port(neutron: &Neutron) -> Result<Vec<Orphan>, Error> {
         let port = names::exposing_port(&group.name, &group.description)?;
         Some((port, group))
     });
-    let gone = without_port(neutron, of_ports.collect(), Filter::new()).await?;
-    let orphan = |(port, group)| Orphan::SecurityGroup {
-        group: Box::new(group),
-        port,
+    let of_ports: Vec<(PortId, SecurityGroup)> = of_ports.collect();
+    let there = those_there(neutron, &of_ports, &Filter::new()).await?;
+    let orphan = |(port, group): (PortId, SecurityGroup)| {
+        let found = there.get(&port);
+        let is_in_it = |found: &Port| found.security_groups.contains(&group.id);
+        // The Python daemon may put a port into its group later.
+        let stays =
+            found.is_some_and(|found| names::is_of_python(&group.description) || is_in_it(found));
+        (!stays).then(|| Orphan::SecurityGroup {
+            group: Box::new(group),
+            port,
+            gone: found.is_none(),
+        })
     };
-    Ok(gone.into_iter().map(orphan).collect())
+    Ok(of_ports.into_iter().filter_map(orphan).collect())
 }
 
-/// Those of `things` whose port is not among those that Neutron has and that `filter` selects.
-async fn without_port<T>(
+/// Those of the ports of `things` that Neutron has and that `filter` selects.
+async fn those_there<T>(
     neutron: &Neutron,
-    mut things: Vec<(PortId, T)>,
-    filter: Filter,
-) -> Result<Vec<(PortId, T)>, Error> {
-    let mut there = HashSet::new();
+    things: &[(PortId, T)],
+    filter: &Filter,
+) -> Result<HashMap<PortId, Port>, Error> {
+    let mut there = HashMap::new();
     for some in things.chunks(AT_ONCE) {
         let each = |filter: Filter, (port, _): &(PortId, T)| filter.with("id", port);
         let filter = some.iter().fold(filter.clone(), each);
         let found = neutron.list::<Port>(&filter).await;
         let found = found.map_err(told("ask which ports are still there".to_owned()))?;
-        there.extend(found.into_iter().map(|port| port.id));
+        there.extend(found.into_iter().map(|port| (port.id, port)));
     }
-    things.retain(|(port, _)| !there.contains(port));
-    Ok(things)
+    Ok(there)
 }
 
 /// Whether an owner is an endpoint, as runtimes name them: what else is plugged is not for a container.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kuryr_core::{BETWEEN_LOOKS, Orphan, Reason};
+use kuryr_core::{BETWEEN_LOOKS, ExposedPort, Orphan, Reason};
 use kuryr_testkit::notebook::Trouble;
 use kuryr_vif::Plug;
 use neutron_api::{Network, NewPort, NewSecurityGroup, Port, PortChange, PortId, SecurityGroup};
@@ -305,11 +305,12 @@ async fn an_interface_that_is_not_for_a_container_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_security_group_of_exposed_ports_goes_where_its_port_is_gone() {
+async fn a_security_group_of_exposed_ports_goes_where_its_port_is_gone_or_not_in_it() {
     let world = World::new();
     let made = world.create_network(&dual_stack()).await.unwrap();
     let container = world.runs(&made).await;
     let there = world.port_of(&container).await.id;
+    let aside = world.port_of(&world.runs(&made).await).await.id;
     let id = |last: u8| -> PortId {
         let id = format!("00000000-0000-4000-8000-0000000000{last:02}");
         id.parse().unwrap()
@@ -323,13 +324,24 @@ async fn a_security_group_of_exposed_ports_goes_where_its_port_is_gone() {
     for new in [
         group(gone, format!("what container port {gone} exposes")),
         group(id(2), pythons.clone()),
+        group(aside, format!("what container port {aside} exposes")),
         // Those that stay.
         group(there, pythons),
         group(id(3), "somebody's".to_owned()),
     ] {
         world.make(&new).await;
     }
-    assert_eq!(world.released().await, 2);
+    let exposing = world.runs(&made).await;
+    let of_it = [ExposedPort {
+        protocol: 6,
+        port: 80,
+    }];
+    let expose = world.kuryr.expose(&made.id, &exposing.id, &of_it, soon());
+    expose.await.unwrap();
+    assert_eq!(world.released().await, 3);
+    assert_eq!(world.port_of(&exposing).await.security_groups.len(), 2);
+    world.stop(&made, &exposing).await;
+    assert!(world.kuryr.settled(soon()).await);
     let mut left = world.all::<SecurityGroup>().await;
     left.retain(|group| group.name.ends_with("-exposed_ports"));
     assert_eq!(left.len(), 2, "{left:?}");
