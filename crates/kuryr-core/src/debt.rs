@@ -218,6 +218,30 @@ impl Debt {
         }
     }
 
+    /// Whether a later run would find what it is about by itself, among what nobody uses, or could do without:
+    /// where there is little room, such a debt needs no note.
+    fn is_found_again(&self) -> bool {
+        match self {
+            Self::Label { .. }
+            | Self::DeletePort { .. }
+            | Self::Recycle { .. }
+            | Self::Close { .. }
+            | Self::DeletePortIfOurs { .. }
+            | Self::DeletePortsOf { .. }
+            | Self::DeleteStrayPort { .. }
+            | Self::DeleteStrayGroup { .. } => true,
+            Self::DrainPool { .. }
+            | Self::DeleteSwarmPorts { .. }
+            | Self::PutBack(_)
+            | Self::DeleteNetwork { .. }
+            | Self::DeleteNetworkOf { .. }
+            | Self::Unmark { .. }
+            | Self::DeletePool(_)
+            | Self::DeleteStrayNetwork { .. }
+            | Self::DeleteStrayPool { .. } => false,
+        }
+    }
+
     fn is_removal(&self) -> bool {
         !matches!(self, Self::Label { .. })
     }

@@ -1,15 +1,18 @@
 //! What must be known after a crash and that neither Neutron nor the host can hold: one small
 //! file for each note, written beside and renamed, so that a note is whole or not there.
 
+mod folder;
+
 use std::fmt::Debug;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use folder::Folder;
 
 /// The version of the notes that this program writes.
 ///
@@ -40,6 +43,14 @@ pub trait Notes: Debug + Send + Sync + 'static {
         Box::pin(async move { written.await.unwrap_or_else(|error| Err(error.into())) })
     }
 
+    /// Keeps a note in room that was set aside while there was some: for what nobody would find again.
+    ///
+    /// # Errors
+    /// There is none, or no more; what was there before still is.
+    fn write_in_reserve(&self, _key: &str, _note: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
     /// Makes a note not exist; after a power failure too if it is to be `for_good`.
     ///
     /// # Errors
@@ -53,116 +64,15 @@ pub trait Notes: Debug + Send + Sync + 'static {
     fn path(&self, key: &str) -> PathBuf;
 }
 
-/// Notes in a folder.
-#[derive(Clone, Debug)]
-pub struct Folder(PathBuf);
-
-impl Folder {
-    /// Opens the notes in `folder`, which is made if it is not there.
-    ///
-    /// # Errors
-    /// The folder can't be made or written to, or a newer program has written to it: then nothing in it
-    /// is changed.
-    pub fn open(folder: &Path) -> Result<Self, JournalError> {
-        let failed = |act| {
-            move |source| JournalError::Failed {
-                act,
-                path: folder.to_owned(),
-                source,
-            }
-        };
-        fs::create_dir_all(folder).map_err(failed("create"))?;
-        let this = Self(folder.to_owned());
-        let found = this.version().map_err(failed("tell the version of"))?;
-        if found > VERSION {
-            let path = folder.to_owned();
-            return Err(JournalError::Newer { path, found });
-        }
-        let probe = folder.join("probe.new");
-        File::create(&probe).map_err(failed("write to"))?;
-        fs::remove_file(&probe).map_err(failed("write to"))?;
-        if found < VERSION {
-            let noted = this.replace(
-                &this.0.join(VERSION_FILE),
-                format!("{VERSION}\n").as_bytes(),
-            );
-            match noted {
-                // Containers must go on: the notes are read, and the next start says their version.
-                Err(error) if error.kind() == ErrorKind::StorageFull => {
-                    tracing::error!("{} is full", folder.display());
-                }
-                other => other.map_err(failed("write to"))?,
-            }
-        }
-        Ok(this)
-    }
-
-    fn version(&self) -> io::Result<u64> {
-        match fs::read_to_string(self.0.join(VERSION_FILE)) {
-            Ok(text) => text
-                .trim()
-                .parse()
-                .map_err(|error| io::Error::new(ErrorKind::InvalidData, error)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        let beside = path.with_extension("new");
-        let mut file = File::create(&beside)?;
-        file.write_all(content)?;
-        file.sync_data()?;
-        fs::rename(&beside, path)?;
-        self.sync()
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        File::open(&self.0)?.sync_data()
-    }
-}
-
-impl Notes for Folder {
-    fn write(&self, key: &str, note: &[u8]) -> io::Result<()> {
-        self.replace(&self.path(key), note)
-    }
-
-    fn erase(&self, key: &str, for_good: bool) -> io::Result<()> {
-        match fs::remove_file(self.path(key)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ if for_good => self.sync(),
-            _ => Ok(()),
-        }
-    }
-
-    fn read(&self, prefix: &str) -> Vec<(String, io::Result<Vec<u8>>)> {
-        let Ok(entries) = fs::read_dir(&self.0) else {
-            return Vec::new();
-        };
-        let keys = entries.flatten().filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            let key = name.strip_suffix(".json")?;
-            key.starts_with(prefix).then(|| key.to_owned())
-        });
-        keys.map(|key| {
-            let note = fs::read(self.path(&key));
-            (key, note)
-        })
-        .collect()
-    }
-
-    fn path(&self, key: &str) -> PathBuf {
-        self.0.join(format!("{key}.json"))
-    }
-}
-
 impl Journal {
     /// Opens the notes in `folder`, which is made if it is not there.
     ///
     /// # Errors
     /// Those of [`Folder::open`].
     pub fn open(folder: &Path) -> Result<Self, JournalError> {
-        Folder::open(folder).map(Self::of)
+        let folder = Folder::open(folder)?;
+        folder.fill_reserve();
+        Ok(Self::of(folder))
     }
 
     /// A journal of these notes.
@@ -193,6 +103,20 @@ impl Journal {
             Err(error) => Err(error.into()),
         };
         written.map_err(self.failed("write", key))
+    }
+
+    /// The same, in the reserve where there is no other room.
+    pub(crate) async fn write_anyhow(
+        &self,
+        key: &str,
+        note: &impl Serialize,
+    ) -> Result<(), JournalError> {
+        let Err(full) = self.write_aside(key, note).await else {
+            return Ok(());
+        };
+        let note = serde_json::to_vec(note).map_err(io::Error::from);
+        let kept = note.and_then(|note| self.notes.write_in_reserve(key, &note));
+        kept.map_err(|_| full)
     }
 
     /// Makes the note under `key` not exist.
@@ -254,10 +178,11 @@ pub enum JournalError {
     },
 }
 
-const VERSION_FILE: &str = "version";
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use super::folder::VERSION_FILE;
     use super::*;
     use crate::adopt::Adoption;
     use crate::adopt::port::PortAdoption;
@@ -345,7 +270,7 @@ mod tests {
 
     fn written_as_said<T: Serialize + DeserializeOwned>(prefix: &str) -> Vec<T> {
         let state = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/state");
-        let folder = Folder(state.join(VERSION.to_string()));
+        let folder = Folder::at(&state.join(VERSION.to_string()));
         let journal = Journal::of(folder.clone());
         let notes = folder.read(prefix).into_iter().map(|(key, said)| {
             let said: serde_json::Value = serde_json::from_slice(&said.unwrap()).unwrap();

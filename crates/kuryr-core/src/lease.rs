@@ -17,9 +17,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::ask::PoolId;
-use crate::debt::MadePool;
+use crate::debt::{Debt, MadePool};
 use crate::error::Error;
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError};
 use crate::range;
 
 /// For how long a range waits for its network: far longer than Docker takes.
@@ -103,9 +103,14 @@ impl Leases {
         }
     }
 
-    pub(crate) fn insert(&self, pool: &PoolId, lease: Lease) {
-        self.note(pool, &lease);
+    /// Begins a lease.
+    ///
+    /// # Errors
+    /// It can't be noted: the disk is full. A crash would then leave its range.
+    pub(crate) fn insert(&self, pool: &PoolId, lease: Lease) -> Result<(), JournalError> {
+        self.write(pool, &lease)?;
         self.open().insert(pool.to_string(), lease);
+        Ok(())
     }
 
     pub(crate) fn get(&self, pool: &PoolId) -> Option<Lease> {
@@ -186,10 +191,17 @@ impl Leases {
     }
 
     fn note(&self, pool: &PoolId, lease: &Lease) {
-        if let Err(error) = self.journal.write(&format!("{PREFIX}{pool}"), lease) {
+        if let Err(error) = self.write(pool, lease) {
             let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "a crash now would make us forget pool {pool}");
+            tracing::error!(
+                error,
+                "a crash now would make us forget what is set aside of pool {pool}"
+            );
         }
+    }
+
+    fn write(&self, pool: &PoolId, lease: &Lease) -> Result<(), JournalError> {
+        self.journal.write(&format!("{PREFIX}{pool}"), lease)
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<String, Lease>> {
@@ -198,6 +210,17 @@ impl Leases {
 }
 
 impl Lease {
+    /// What is to be done when no network is made of it.
+    pub(crate) fn undoing(&self) -> Debt {
+        match &self.source {
+            Source::OwnPool(pool) => Debt::DeletePool(pool.clone()),
+            Source::DefaultPool { network, .. } => Debt::DeleteNetwork {
+                network: *network,
+                pools: Vec::new(),
+            },
+        }
+    }
+
     /// The gateway that the network will have if the user names none.
     pub(crate) fn gateway(&self) -> IpAddr {
         match &self.source {

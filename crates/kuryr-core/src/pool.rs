@@ -65,7 +65,13 @@ impl Kuryr {
             }
         };
         let cidr = lease.cidr;
-        self.leases.insert(&id, lease);
+        let undoing = lease.undoing();
+        if let Err(full) = self.leases.insert(&id, lease) {
+            // Until it is gone, the other note says that it is to go.
+            self.debts.pay(undoing, by).await;
+            self.debts.forgo(&stray).await;
+            return Err(Error::Unnoted(full));
+        }
         self.debts.forgo(&stray).await;
         self.expire(id.clone());
         Ok(Pool { id, cidr })
@@ -80,13 +86,7 @@ impl Kuryr {
         let Some(lease) = self.leases.get(pool) else {
             return Ok(());
         };
-        let debt = match lease.source {
-            Source::OwnPool(pool) => Debt::DeletePool(pool),
-            Source::DefaultPool { network, .. } => Debt::DeleteNetwork {
-                network,
-                pools: Vec::new(),
-            },
-        };
+        let debt = lease.undoing();
         // Owed before it is forgotten: a crash between the two must not leave it in Neutron.
         self.debts.owe(debt.clone()).await;
         self.leases.remove(pool);

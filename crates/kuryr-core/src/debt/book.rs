@@ -185,8 +185,16 @@ impl Debts {
         self.shared.journal.write_aside(key, debt).await
     }
 
+    /// The same, in the reserve of the journal if it must be.
+    async fn keep(&self, key: &str, debt: &Debt) -> Result<(), JournalError> {
+        match debt.is_found_again() {
+            true => self.write(key, debt).await,
+            false => self.shared.journal.write_anyhow(key, debt).await,
+        }
+    }
+
     async fn note(&self, key: &str, debt: &Debt) -> bool {
-        let noted = self.write(key, debt).await;
+        let noted = self.keep(key, debt).await;
         if let Err(error) = &noted {
             let error = error as &dyn std::error::Error;
             tracing::error!(error, ?debt, "a crash now would make us forget this");
@@ -197,7 +205,7 @@ impl Debts {
     /// Notes a debt in place of an earlier one, which must not be taken up again after a crash: where
     /// there is no room for the new note beside the old one, there may be without it.
     async fn note_instead(&self, key: &str, debt: &Debt) -> bool {
-        if self.write(key, debt).await.is_ok() {
+        if self.keep(key, debt).await.is_ok() {
             return true;
         }
         self.erase(key);

@@ -1,6 +1,7 @@
 //! Exchange k with Neutron fails, for every k and in every way: what Docker then asks for works,
 //! and when all is removed nothing is left.
 
+mod full_disk;
 mod journal;
 
 use std::sync::Arc;
@@ -245,7 +246,7 @@ async fn kill_at_each(points: impl Iterator<Item = Point>, verb: Verb, warm: boo
     for point in points {
         let mut world = if warm { World::warm() } else { World::new() };
         let made = world.create_network(&dual_stack()).await.unwrap();
-        let reached = kill(&mut world, &made, verb, point, &exposing()).await;
+        let reached = kill(&mut world, &made, verb, point, &exposing(), |_| ()).await;
         let when = format!("warm {warm}: {verb:?} killed {point:?}");
         world.two_minutes_pass().await;
         world.delete_network(&made).await;
@@ -270,7 +271,7 @@ async fn a_program_killed_while_it_changes_a_mac_address_leaves_nothing() {
             for point in points() {
                 let mut world = if warm { World::warm() } else { World::new() };
                 let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
-                let reached = kill(&mut world, &made, verb, point, &want).await;
+                let reached = kill(&mut world, &made, verb, point, &want, |_| ()).await;
                 let when = format!("warm {warm}: {verb:?} killed {point:?}");
                 world.two_minutes_pass().await;
                 if !warm {
@@ -304,7 +305,7 @@ async fn kill_with_adopted_port_at_each(points: impl Iterator<Item = Point>, ver
             ip: Some(crate::ports::ADDRESS),
             ..Want::default()
         };
-        let reached = kill(&mut world, &made, verb, point, &want).await;
+        let reached = kill(&mut world, &made, verb, point, &want, |_| ()).await;
         world.two_minutes_pass().await;
         assert!(world.kuryr.settled(soon()).await);
         let when = format!("{verb:?} killed {point:?}");
@@ -349,8 +350,15 @@ fn points() -> impl Iterator<Item = Point> {
     plugging.into_iter().chain(exchanges)
 }
 
-/// Kills the program there; false where it never comes there.
-async fn kill(world: &mut World, made: &Made, verb: Verb, point: Point, want: &Want<'_>) -> bool {
+/// Kills the program there; false where it never comes there. What is `before` comes when all is at rest.
+async fn kill(
+    world: &mut World,
+    made: &Made,
+    verb: Verb,
+    point: Point,
+    want: &Want<'_>,
+    before: impl FnOnce(&World),
+) -> bool {
     // Also what is written in the background comes within a moment.
     const MOMENT: Duration = Duration::from_secs(5);
     let running = match verb {
@@ -358,6 +366,7 @@ async fn kill(world: &mut World, made: &Made, verb: Verb, point: Point, want: &W
         Verb::Stop => Some(world.run_as(made, want).await.unwrap()),
     };
     assert!(world.kuryr.settled(soon()).await);
+    before(world);
     let reached = Arc::new(AtomicBool::new(false));
     match point {
         Point::Plugging(trouble) => {

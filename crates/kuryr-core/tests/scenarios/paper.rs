@@ -68,6 +68,11 @@ impl Paper {
         state.count = 0;
     }
 
+    /// Sets room aside, as the program does when it starts.
+    pub(crate) fn fill_reserve(&self) {
+        self.folder.fill_reserve();
+    }
+
     /// How many notes were written and erased since the last plan.
     pub(crate) fn count(&self) -> usize {
         self.state().count
@@ -120,6 +125,10 @@ impl Notes for Paper {
             }
             written
         })
+    }
+
+    fn write_in_reserve(&self, key: &str, note: &[u8]) -> io::Result<()> {
+        self.around(false, || self.folder.write_in_reserve(key, note))
     }
 
     fn erase(&self, key: &str, for_good: bool) -> io::Result<()> {
