@@ -6,6 +6,7 @@
 
 mod audit;
 mod dice;
+mod ground;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::lab::{Kuryr, on, setting};
 use dice::Dice;
+use ground::Ground;
 
 /// Enough to see that it works.
 const SHORT: u64 = 60;
@@ -43,6 +45,8 @@ struct Days {
     dice: Dice,
     kuryr: Kuryr,
     networks: [String; 2],
+    /// As it was before them.
+    ground: Ground,
     /// What was done, and how often.
     done: BTreeMap<String, u32>,
 }
@@ -52,6 +56,7 @@ impl Days {
         let warm = [COLD, WARM][usize::from(seed % 2 == 1)];
         let mut kuryr = Kuryr::begin_on(HOST, warm);
         kuryr.move_to_small_disk();
+        let ground = Ground::now();
         let networks = [
             kuryr.network("--subnet 10.20.0.0/24"),
             kuryr.network("--ipv6 --subnet 10.21.0.0/24 --subnet fd21::/64"),
@@ -60,6 +65,7 @@ impl Days {
             dice: Dice::of(seed),
             kuryr,
             networks,
+            ground,
             done: BTreeMap::new(),
         }
     }
