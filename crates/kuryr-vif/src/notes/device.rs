@@ -4,7 +4,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::invalid;
+use super::written::invalid;
 use crate::kernel::device::Before;
 use crate::{Device, FunctionSettings, Part, Rates};
 
