@@ -73,8 +73,13 @@ impl Kuryr {
         const LONGEST: Duration = Duration::from_secs(1);
         let mut pause = Duration::from_millis(50);
         loop {
-            let found = self.neutron.by(until).find::<Port>(port).await;
-            let found = found.map_err(told(format!("wait for port {port} to be ACTIVE")))?;
+            let found = match self.neutron.by(until).find::<Port>(port).await {
+                // A Neutron that does not answer in time has not said so in time.
+                Err(error) if error.is_passing() && !self.settings.plugging_is_fatal => {
+                    return Ok(None);
+                }
+                found => found.map_err(told(format!("wait for port {port} to be ACTIVE")))?,
+            };
             let found = found.filter(|port| port.status == PortStatus::Active);
             if found.is_some() || Instant::now() + pause >= until {
                 return Ok(found);

@@ -536,6 +536,32 @@ async fn a_container_waits_until_neutron_says_that_its_subport_is_active() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_container_waits_no_longer_for_a_neutron_that_does_not_say_whether_its_subport_is_active()
+{
+    let (mut world, made, _) = guest().await;
+    let shows_a_port = |request: &http::Request<bytes::Bytes>| {
+        let path = request.uri().path();
+        request.method() == http::Method::GET && path.starts_with("/v2.0/ports/")
+    };
+    let never = move |_, request: &http::Request<bytes::Bytes>| match shows_a_port(request) {
+        true => Fate::Take(Duration::from_secs(60)),
+        false => Fate::Pass,
+    };
+    world.wire.plan(never);
+    let start = tokio::time::Instant::now();
+    world.run(&made).await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 10, "waited for the timeout");
+    world.restart_with(|settings| {
+        settings.host = "vm1".into();
+        settings.drivers = drivers(1);
+        settings.plugging_is_fatal = true;
+    });
+    world.wire.plan(never);
+    let error = world.run(&made).await.unwrap_err().to_string();
+    assert!(error.contains("to be ACTIVE"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_port_keeps_the_mac_address_that_the_user_wants() {
     let (world, made, _) = guest().await;
     let mac = MacAddress::from([2, 0, 0, 0, 7, 7]);
