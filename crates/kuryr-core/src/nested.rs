@@ -1,23 +1,18 @@
 //! Containers in a guest, by way of the guest's own port: that one is to let their addresses through
 //! (`allowed_address_pairs`).
-//!
-//! The list is one value that any number of writers change, so it is changed only if it still is what
-//! was read (`If-Match`), and else read again.
 
+mod pairs;
 mod routed;
 mod trunk;
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use http::StatusCode;
-use ipnet::IpNet;
 use kuryr_vif::{Attachment, IfName, Sharing, Switch, Vif};
-use neutron_api::{AddressPair, MacAddress, NetworkId, Port, PortChange, PortId};
+use neutron_api::{MacAddress, NetworkId, Port, PortId};
 use neutron_client::{Filter, Neutron};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::binding;
@@ -40,6 +35,8 @@ pub(crate) struct Guest {
     queue: Mutex<Queue>,
     /// Subports that were made ready before a container came, also while it has them.
     ready: Mutex<HashMap<PortId, u16>>,
+    /// The ports that are let through, by this run.
+    admitted: Mutex<BTreeSet<PortId>>,
     turns: Keyed<PortId>,
 }
 
@@ -58,131 +55,6 @@ impl Guest {
             interfaces: drivers.interfaces.clone(),
             routes: drivers.enabled.contains(&Driver::IpvlanL3),
             ..Self::default()
-        }
-    }
-
-    /// Has the guest's port let through what a container's port is to send.
-    async fn admit(
-        &self,
-        neutron: &Neutron,
-        own: &OwnPort,
-        port: &Port,
-        sharing: Sharing,
-        by: Instant,
-    ) -> Result<(), Error> {
-        let wanted: Vec<AddressPair> = port
-            .fixed_ips
-            .iter()
-            .map(|ip| AddressPair {
-                ip_address: ip.ip_address.to_string(),
-                mac_address: match sharing {
-                    Sharing::Macvlan => Some(port.mac_address),
-                    Sharing::Ipvlan | Sharing::IpvlanL3 | Sharing::Vlan(_) => Some(own.mac),
-                },
-            })
-            .collect();
-        let add = |has: &[AddressPair]| {
-            let lacking = wanted.iter().filter(|pair| !has.contains(pair));
-            [has, &lacking.cloned().collect::<Vec<_>>()].concat()
-        };
-        let _turn = self.turns.turn(&own.id, by).await?;
-        let act = told(format!(
-            "have port {} of this machine let through what port {} sends",
-            own.id, port.id
-        ));
-        self.change(neutron, own, add, by).await.map_err(act)
-    }
-
-    /// Has the guest's port no longer let through what was for a port that is about to go, or, if it
-    /// has gone, for these addresses of a network, unless another port has them now.
-    pub(crate) async fn expel(
-        &self,
-        neutron: &Neutron,
-        port: PortId,
-        known: Option<(NetworkId, &[IpAddr])>,
-    ) -> Result<(), neutron_client::Error> {
-        if self.interfaces.is_empty() {
-            return Ok(());
-        }
-        let mut network = known.map(|(network, _)| network);
-        let mut addresses: Vec<IpAddr> = Vec::new();
-        match (neutron.find::<Port>(port).await?, known) {
-            (Some(found), _) => {
-                network = Some(found.network_id);
-                addresses.extend(found.fixed_ips.iter().map(|ip| ip.ip_address));
-            }
-            (None, Some((network, were))) => {
-                for address in were {
-                    let filter = Filter::new().with("network_id", network).at(*address);
-                    if neutron.list::<Port>(&filter).await?.is_empty() {
-                        addresses.push(*address);
-                    }
-                }
-            }
-            (None, None) => {}
-        }
-        let Some(network) = network.filter(|_| !addresses.is_empty()) else {
-            return Ok(());
-        };
-        let owners = if self.routes {
-            self.ports_of_machine(neutron).await?
-        } else {
-            Vec::from_iter(self.port_on(neutron, network).await?)
-        };
-        let theirs = |pair: &&AddressPair| {
-            let range = pair.range();
-            !addresses
-                .iter()
-                .any(|address| range == Some(IpNet::from(*address)))
-        };
-        let drop = |has: &[AddressPair]| has.iter().filter(theirs).cloned().collect();
-        let by = Instant::now() + PATIENCE;
-        for own in owners {
-            // Who else is at it in this process ends; if it does not, the others' turn decides.
-            let _turn = self.turns.turn(&own.id, by).await.ok();
-            self.change(neutron, &own, drop, by).await?;
-        }
-        Ok(())
-    }
-
-    /// Changes the list, if nobody else does at the same time, and else again. A port that has gone has
-    /// no list.
-    async fn change(
-        &self,
-        neutron: &Neutron,
-        own: &OwnPort,
-        change: impl Fn(&[AddressPair]) -> Vec<AddressPair>,
-        by: Instant,
-    ) -> Result<(), neutron_client::Error> {
-        let mut pause = Duration::from_millis(5);
-        loop {
-            let Some(now) = neutron.find::<Port>(own.id).await? else {
-                // The guest has another port by now.
-                self.forget();
-                return Ok(());
-            };
-            let wanted = change(&now.allowed_address_pairs);
-            if wanted == now.allowed_address_pairs {
-                return Ok(());
-            }
-            let change = PortChange {
-                allowed_address_pairs: Some(wanted),
-                ..PortChange::default()
-            };
-            match neutron
-                .update_at(own.id, &change, now.revision_number)
-                .await
-            {
-                Err(error)
-                    if error.status() == Some(StatusCode::PRECONDITION_FAILED)
-                        && Instant::now() + pause < by =>
-                {
-                    // Each writer waits for another time, or they would meet again.
-                    sleep(pause.mul_f64(chance())).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                other => return other.map(drop),
-            }
         }
     }
 
@@ -333,8 +205,7 @@ impl Kuryr {
         let (parent, sharing) = match driver.sharing() {
             Some(sharing) => {
                 let own = self.own_port(net, port, by).await?;
-                let neutron = self.neutron.by(by);
-                self.guest.admit(&neutron, &own, port, sharing, by).await?;
+                self.let_through(&own, port, sharing, by).await?;
                 (own.interface, sharing)
             }
             None => {

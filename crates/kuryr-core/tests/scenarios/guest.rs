@@ -153,6 +153,41 @@ async fn fifty_starts_at_once_in_five_guests_lose_no_address() {
     }
 }
 
+/// Neutron tells both of two that change the list at the same moment that they have.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_another_undoes_at_the_same_moment_is_made_again() {
+    let (world, network, own) = guest(Driver::Macvlan).await;
+    let made = world
+        .create_network(&plan("neutron.net.uuid", &network))
+        .await
+        .unwrap();
+    let container = world.run(&made).await.unwrap();
+    let with = let_through(&world, own).await;
+    assert_eq!(with.len(), 1);
+    let undo = async |pairs: &[AddressPair]| {
+        let change = PortChange {
+            allowed_address_pairs: Some([&[users()], pairs].concat()),
+            ..PortChange::default()
+        };
+        world.neutron.update(own, &change).await.unwrap();
+    };
+    undo(&[]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(let_through(&world, own).await, with);
+    world.stop(&made, &container).await;
+    while !let_through(&world, own).await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    undo(&with).await;
+    assert!(world.kuryr.settled(soon()).await);
+    assert_eq!(let_through(&world, own).await, []);
+    // A container that has gone is let through by nobody who looks again.
+    let container = world.run(&made).await.unwrap();
+    world.stop(&made, &container).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(let_through(&world, own).await, []);
+}
+
 /// A guest, and a container network on it.
 pub(crate) type GuestWith = Arc<(World, Made)>;
 
