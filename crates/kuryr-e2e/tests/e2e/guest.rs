@@ -117,6 +117,21 @@ impl Guest {
         self.run(&start).expect("Kuryr in the machine");
     }
 
+    /// Kills programs by their names. What it starts of itself it starts again, and that is dockerd.
+    pub(crate) fn kill(&self, programs: &str) {
+        let kill = format!("kill -KILL $(pidof {programs})");
+        self.run(&kill).expect("a program killed");
+    }
+
+    /// Waits until so many containers run.
+    pub(crate) fn has_running(&self, containers: usize) {
+        let run = || {
+            let ids = self.docker("ps -q");
+            ids.ok && ids.text.lines().count() == containers
+        };
+        assert!(until(PATIENCE, run), "{}", self.docker("ps -a").text);
+    }
+
     /// A Docker network that is this one of Neutron's.
     pub(crate) fn network(&self, name: &str, id: NetworkId, subnet: &str, options: &str) {
         let create = format!(

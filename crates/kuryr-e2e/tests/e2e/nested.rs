@@ -1,19 +1,19 @@
 //! Containers in virtual machines of the cloud: two machines on two hosts, with a Docker and a Kuryr
 //! in each.
 
+mod cloud;
+
+use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-use neutron_api::{
-    AddressPair, IpVersion, MacAddress, Network, NetworkId, NewNetwork, NewPort, NewSubnet,
-    NewTrunk, Port, PortStatus, SecurityGroup, SecurityGroupId, Subport, Trunk,
-};
-use neutron_client::Filter;
+use neutron_api::{AddressPair, MacAddress, Port, PortStatus, Subport, Trunk};
 
 use crate::guest::Guest;
-use crate::lab::{on, until, within};
-use crate::traces::{Traces, list, neutron, port_at, wait};
+use crate::lab::{until, within};
+use crate::traces::{list, neutron, port_at, wait};
+use cloud::Cloud;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const HOSTS: [&str; 2] = ["host1", "host2"];
@@ -71,6 +71,33 @@ fn subports_of_two_guests_reach_their_own_tenants_network_alone() {
             assert_served(guest, name, &everywhere, addresses);
         }
     });
+    // Somebody takes a container's subport away, and its VLAN id for a port of theirs.
+    let [front, _] = &tenants;
+    let taken = cloud.take_vlan_of(&trunks[0], &port_at(front.2[0]));
+    on_both(&guests, |_, guest| {
+        guest
+            .docker("update --restart always front back")
+            .expect("docker update");
+        guest.kill("kuryr dockerd");
+        guest.start_kuryr("vlan", &["vlan"]);
+        guest.has_running(2);
+    });
+    on_both(&guests, |_, guest| {
+        for (name, _, addresses) in &tenants {
+            assert_served(guest, name, &everywhere, addresses);
+        }
+    });
+    cloud.give_vlan_back(&trunks[0], &taken);
+    for (machine, trunk) in trunks.iter().enumerate() {
+        let wanted = tenants
+            .each_ref()
+            .map(|(_, _, addresses)| port_at(addresses[machine]).id);
+        within(PATIENCE, "each container has one subport", || {
+            let trunk = wait(neutron().find::<Trunk>(trunk.id)).unwrap().unwrap();
+            let has = trunk.sub_ports.iter().map(|subport| subport.port_id);
+            has.collect::<BTreeSet<_>>() == BTreeSet::from(wanted)
+        });
+    }
     on_both(&guests, |_, guest| {
         guest.docker("rm -f front back").expect("docker rm");
         guest
@@ -88,7 +115,7 @@ fn subports_of_two_guests_reach_their_own_tenants_network_alone() {
 #[test]
 #[ignore = "needs the lab: make test"]
 fn guests_let_their_containers_through_for_as_long_as_they_run() {
-    let cloud = Cloud::begin();
+    let mut cloud = Cloud::begin();
     let guests = cloud.boot();
     on_both(&guests, |_, guest| {
         guest.start_kuryr("nested", &["ipvlan", "macvlan"]);
@@ -117,89 +144,47 @@ fn guests_let_their_containers_through_for_as_long_as_they_run() {
             .docker("network rm shared")
             .expect("docker network rm");
     });
+    routed(&mut cloud, &guests);
     cloud.end(guests);
 }
 
-/// Two machines' ports on a network of theirs, and the networks of their containers.
-struct Cloud {
-    before: [Traces; 2],
-    network: NetworkId,
-    mtu: u32,
-    group: SecurityGroupId,
-    ports: [Port; 2],
-    tenants: Vec<NetworkId>,
+/// The guests' own interfaces are where their containers' networks are routed to.
+fn routed(cloud: &mut Cloud, guests: &[Guest; 2]) {
+    let ranges = ["10.31.0.0/24", "10.32.0.0/24"];
+    let networks = ranges.map(|range| cloud.network("admin", range));
+    let addresses = ["10.31.0.11", "10.32.0.11"];
+    let machines: Vec<String> = cloud.addresses().collect();
+    on_both(guests, |machine, guest| {
+        guest.kill("kuryr");
+        guest.start_kuryr("nested", &["ipvlan_l3"]);
+        let peer = 1 - machine;
+        let route = format!("ip route add {} via {}", ranges[peer], machines[peer]);
+        guest
+            .run(&route)
+            .expect("a route to the other's containers");
+        guest.network("routed", networks[machine], ranges[machine], "");
+        guest.server("routed", "routed", &format!("--ip {}", addresses[machine]));
+        let wanted = AddressPair {
+            ip_address: addresses[machine].to_owned(),
+            mac_address: Some(cloud.ports[machine].mac_address),
+        };
+        assert_eq!(cloud.pairs(machine), [wanted]);
+    });
+    on_both(guests, |_, guest| {
+        assert_served(guest, "routed", &addresses.map(str::to_owned), &addresses);
+    });
+    on_both(guests, |machine, guest| {
+        guest.docker("rm -f routed").expect("docker rm");
+        guest
+            .docker("network rm routed")
+            .expect("docker network rm");
+        within(PATIENCE, "no address let through", || {
+            cloud.pairs(machine).is_empty()
+        });
+    });
 }
 
 impl Cloud {
-    fn begin() -> Self {
-        let before = HOSTS.map(Traces::now);
-        let new = NewNetwork {
-            name: "machines".to_owned(),
-            admin_state_up: true,
-            ..NewNetwork::default()
-        };
-        let network: Network = wait(neutron().create(&new, &Filter::new())).unwrap();
-        subnet(network.id, MACHINES);
-        let group = stateless_group();
-        let ports = HOSTS.map(|host| {
-            let new = NewPort {
-                name: format!("guest-on-{host}"),
-                network_id: Some(network.id),
-                device_owner: "compute:nova".to_owned(),
-                security_groups: Some(vec![group]),
-                host_id: Some(host.to_owned()),
-                admin_state_up: true,
-                ..NewPort::default()
-            };
-            wait(neutron().create(&new, &Filter::new())).unwrap()
-        });
-        Self {
-            before,
-            network: network.id,
-            mtu: network.mtu.unwrap(),
-            group,
-            ports,
-            tenants: Vec::new(),
-        }
-    }
-
-    fn trunks(&self) -> [Trunk; 2] {
-        self.ports.each_ref().map(|port| {
-            let new = NewTrunk {
-                name: port.name.clone(),
-                port_id: port.id,
-                sub_ports: vec![],
-            };
-            wait(neutron().create(&new, &Filter::new())).unwrap()
-        })
-    }
-
-    /// A network of a project's.
-    fn network(&mut self, project: &str, range: &str) -> NetworkId {
-        let create =
-            format!("openstack network create -f value -c id --project {project} tenant-{project}");
-        let id = on("host1", &create).expect("openstack network create");
-        let id = id.parse().unwrap();
-        subnet(id, range);
-        self.tenants.push(id);
-        id
-    }
-
-    fn addresses(&self) -> impl Iterator<Item = String> {
-        self.ports
-            .iter()
-            .map(|port| port.fixed_ips[0].ip_address.to_string())
-    }
-
-    /// The machines, ready but for Kuryr.
-    fn boot(&self) -> [Guest; 2] {
-        let guests = [0, 1].map(|machine| Guest::boot(HOSTS[machine], &self.ports[machine]));
-        on_both(&guests, |machine, guest| {
-            guest.settle(&self.ports[machine], self.mtu);
-        });
-        guests
-    }
-
     /// Containers of both machines reach each other, and nobody else does by way of the machines'
     /// ports, which let them through for as long as they run.
     fn assert_let_through(&self, guests: &[Guest; 2], options: [&str; 2], macs: [MacAddress; 2]) {
@@ -234,89 +219,6 @@ impl Cloud {
             });
         }
     }
-
-    fn pairs(&self, machine: usize) -> Vec<AddressPair> {
-        let port = wait(neutron().find::<Port>(self.ports[machine].id));
-        port.unwrap().unwrap().allowed_address_pairs
-    }
-
-    /// Fails unless all that Kuryr has made is gone, and the rest can go.
-    fn end(self, guests: [Guest; 2]) {
-        let own = self.ports.each_ref().map(|port| port.id);
-        let is_left = |port: &&Port| {
-            (self.tenants.contains(&port.network_id) || self.network == port.network_id)
-                && !port.device_owner.starts_with("network:")
-                && !own.contains(&port.id)
-        };
-        within(PATIENCE, "no port of a container left", || {
-            list::<Port>().iter().find(is_left).is_none()
-        });
-        drop(guests);
-        self.clear();
-        let mut left = String::new();
-        let is_clean = until(PATIENCE, || {
-            let now = HOSTS.map(Traces::now);
-            let differences = self
-                .before
-                .iter()
-                .zip(&now)
-                .map(|(before, now)| before.difference(now));
-            left = differences.collect();
-            left.is_empty()
-        });
-        assert!(is_clean, "left behind:\n{left}");
-    }
-
-    fn clear(&self) {
-        let own = self.ports.each_ref().map(|port| port.id);
-        for trunk in list::<Trunk>()
-            .iter()
-            .filter(|trunk| own.contains(&trunk.port_id))
-        {
-            let _ = wait(neutron().delete::<Trunk>(trunk.id));
-        }
-        for network in self.tenants.iter().chain([&self.network]) {
-            for port in list::<Port>()
-                .iter()
-                .filter(|port| port.network_id == *network)
-            {
-                let _ = wait(neutron().delete::<Port>(port.id));
-            }
-            let _ = wait(neutron().delete::<Network>(*network));
-        }
-        let _ = wait(neutron().delete::<SecurityGroup>(self.group));
-    }
-}
-
-impl Drop for Cloud {
-    fn drop(&mut self) {
-        self.clear();
-    }
-}
-
-/// One that lets everything in, without connection tracking: of that, ovs-vswitchd 3.1.0 dies in its
-/// userspace (see docs/upgrading-from-python.md).
-fn stateless_group() -> SecurityGroupId {
-    let create = "id=$(openstack security group create --stateless -f value -c id guests) && \
-         openstack security group rule create --ingress --ethertype IPv4 --protocol any $id >/dev/null && \
-         echo $id";
-    let id = on("host1", create).expect("a security group");
-    id.parse().unwrap()
-}
-
-fn subnet(network: NetworkId, range: &str) {
-    let new = NewSubnet {
-        name: String::new(),
-        description: String::new(),
-        network_id: network,
-        ip_version: IpVersion::V4,
-        cidr: Some(range.parse().unwrap()),
-        subnetpool_id: None,
-        gateway_ip: None,
-        allocation_pools: None,
-        enable_dhcp: false,
-    };
-    wait(neutron().create(&new, &Filter::new())).unwrap();
 }
 
 /// Fails unless a container has these answers, its own among them, of all these addresses.
