@@ -27,6 +27,8 @@ pub enum Fate {
     CarryOutLater(Duration),
     /// The request is carried out, and the reply is kept back for good.
     KeepReply,
+    /// The request is carried out, and of the reply's body only the first half arrives.
+    CutReply,
     /// It is answered with this status, and not carried out.
     Answer(u16),
 }
@@ -134,6 +136,10 @@ where
                 Fate::LoseReply => {
                     inner.oneshot(request).await.map_err(Into::into)?;
                     Err(lost())
+                }
+                Fate::CutReply => {
+                    let reply = inner.oneshot(request).await.map_err(Into::into)?;
+                    Ok(reply.map(|body| body.slice(..body.len() / 2)))
                 }
                 Fate::CarryOutLater(delay) => {
                     tokio::spawn(async move {

@@ -159,6 +159,11 @@ impl Error {
         self.status() == Some(StatusCode::NOT_FOUND) && !self.is_absence()
     }
 
+    /// Whether Neutron may have carried out what was asked all the same: its answer was lost, or can't be read.
+    pub fn may_be_done(&self) -> bool {
+        self.is_passing() || matches!(self, Self::Unreadable { .. })
+    }
+
     /// Whether it is not Neutron's considered answer, so that asking again may help.
     pub fn is_passing(&self) -> bool {
         match self {

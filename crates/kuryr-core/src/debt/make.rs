@@ -22,7 +22,7 @@ impl Debts {
                 Ok(created.object)
             }
             Err(error) => {
-                if error.is_passing() {
+                if error.may_be_done() {
                     self.owe(stray(None)).await;
                 }
                 Err(error)

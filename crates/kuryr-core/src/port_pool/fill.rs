@@ -237,7 +237,7 @@ impl Kuryr {
         match self.neutron.by(by).create_all(&new).await {
             Ok(ports) => Ok(ports),
             Err(error) => {
-                if error.is_passing() {
+                if error.may_be_done() {
                     let except = None;
                     let stray = Debt::DeleteStrayPort { device_id, except };
                     self.debts.owe(stray).await;

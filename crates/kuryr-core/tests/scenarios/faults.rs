@@ -69,6 +69,29 @@ async fn a_refusal_anywhere_leaves_nothing() {
     }
 }
 
+/// A proxy's or Keystone's, too: what is no reply of Neutron's, or half of one.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_expects_leaves_nothing() {
+    let statuses = [302, 401, 412, 429].map(Fate::Answer);
+    let fates = statuses.into_iter().chain([Fate::CutReply]);
+    for (fate, warm) in fates.flat_map(|fate| [(fate, false), (fate, true)]) {
+        for k in 0..FAR {
+            let world = if warm { World::warm() } else { World::new() };
+            world
+                .wire
+                .plan(move |number, _| if number == k { fate } else { Fate::Pass });
+            story(&world, &dual_stack()).await;
+            let log = world.wire.log();
+            let when = format!("warm {warm}: exchange {k} met {fate:?}: {log:#?}");
+            world.two_minutes_pass().await;
+            world.assert_nothing_left(&when).await;
+            if log.len() <= k {
+                break;
+            }
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_neutron_that_goes_away_for_a_minute_leaves_nothing() {
     for (name, plan) in plans() {
