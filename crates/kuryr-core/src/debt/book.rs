@@ -349,7 +349,8 @@ impl Debts {
             let attempt = async {
                 let _place = self.shared.at_once.acquire().await;
                 let neutron = self.shared.neutron.by(Instant::now() + ONE_ATTEMPT);
-                pay(&neutron, &self.shared.guest, &debt, unwritten).await
+                // Few pay at a time, and hundreds wait: those are to be small.
+                Box::pin(pay(&neutron, &self.shared.guest, &debt, unwritten)).await
             };
             let outcome = timeout(ONE_ATTEMPT * 2, attempt).await;
             let next = match &outcome {
@@ -366,7 +367,7 @@ impl Debts {
                 Ok(Ok(Paid::Cleaned(port))) => cleaned = port,
                 Ok(Ok(Paid::Found(debts))) => {
                     for debt in debts {
-                        self.owe(debt).await;
+                        Box::pin(self.owe(debt)).await;
                     }
                 }
                 Ok(Ok(Paid::All) | Err(_)) | Err(_) => {}

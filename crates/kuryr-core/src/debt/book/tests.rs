@@ -76,3 +76,17 @@ async fn of_two_debts_at_once_that_is_noted_which_holds() {
     let noted: Vec<_> = journal.read::<Debt>("debt-").into_iter().collect();
     assert_eq!(noted, [("debt-".to_owned(), removal)]);
 }
+
+/// Hundreds of containers may have just started: what is owed for each takes little memory while it waits.
+#[tokio::test]
+async fn a_debt_that_waits_takes_little_memory() {
+    let debts = Debts::new(
+        Neutron::new(service_fn(|_| pending::<Result<_, Failure>>())),
+        Journal::of(Slow::default()),
+        Arc::new(Guest::new(&Drivers::default())),
+        Arc::new(PortPools::new(PortPoolSettings::default())),
+        Arc::default(),
+    );
+    let waiting = size_of_val(&debts.pay_off(String::new()));
+    assert!(waiting < 2048, "{waiting} bytes");
+}
