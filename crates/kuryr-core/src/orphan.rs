@@ -195,7 +195,14 @@ impl Kuryr {
                 Orphan::Port { port, .. } => {
                     self.debts.owe(removal_of(port, true)).await;
                 }
-                Orphan::Interface(_) => {}
+                Orphan::Interface(plugged) => {
+                    // Its port may have been adopted again, for a container that never came.
+                    if let Ok(port) = plugged.interface_id.parse()
+                        && self.reservations.let_go(port)
+                    {
+                        self.abandon_port(port).await;
+                    }
+                }
                 Orphan::SecurityGroup { port, .. } => {
                     self.debts.owe(Debt::Close { port: *port }).await;
                 }

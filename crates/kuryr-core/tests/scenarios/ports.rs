@@ -537,3 +537,32 @@ pub(crate) async fn forget_theirs(world: &World) {
         world.neutron.delete::<Network>(network.id).await.unwrap();
     }
 }
+
+/// Its clock has seen the interface that could not be unplugged, and stood still.
+#[tokio::test(start_paused = true)]
+async fn a_port_that_was_adopted_again_behind_an_interface_that_stayed_is_put_back() {
+    let (mut world, made) = adopted(&["10.50.0.0/24"]).await;
+    let port = port(&world, &made, |_| {}).await;
+    let before = world.whole(port.id).await;
+    let container = world.run_with(&made, Some(ADDRESS), None).await.unwrap();
+    world.host.meet(Some(Trouble::Refusal));
+    world.stop(&made, &container).await;
+    world.host.meet(None);
+    let ask = AddressRequest {
+        address: Some(ADDRESS.parse().unwrap()),
+        mac: None,
+    };
+    let pool = &made.pools.first().unwrap().id;
+    let again = world.kuryr.reserve_address(pool, ask, soon()).await;
+    again.unwrap();
+    world.kill();
+    sleep(Duration::from_secs(1)).await;
+    world.two_minutes_pass().await;
+    assert!(world.host.plugged().is_empty());
+    assert_eq!(world.whole(port.id).await, before);
+    let notes = world.notes();
+    assert!(
+        !notes.iter().any(|note| note.starts_with("port-")),
+        "{notes:?}"
+    );
+}
