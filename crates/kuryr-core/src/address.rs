@@ -7,6 +7,7 @@ mod unreleased;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use ipnet::IpNet;
 use neutron_api::{NewPort, Port, PortChange, Subnet, WantedIp};
@@ -72,7 +73,23 @@ impl Kuryr {
         if self.leases.release(pool, address) {
             return Ok(());
         }
-        let (net, subnet) = match self.network_of_pool(pool, by).await {
+        let released = self.release_of_pool(pool, address, by).await;
+        // Success says nothing: of a network that is known nobody was asked.
+        if released.is_err() {
+            self.absence.tell(&released);
+            self.suspicion.store(true, Relaxed);
+        }
+        released
+    }
+
+    async fn release_of_pool(
+        &self,
+        pool: &PoolId,
+        address: IpAddr,
+        by: Instant,
+    ) -> Result<(), Error> {
+        let found = self.network_of_pool(pool, self.absence.wait(by)).await;
+        let (net, subnet) = match found {
             Err(Error::UnknownPool(_)) => return Ok(()),
             other => other?,
         };
@@ -97,7 +114,7 @@ impl Kuryr {
         {
             return Ok(());
         }
-        let neutron = self.neutron.by(by);
+        let neutron = self.neutron.by(self.absence.wait(by));
         for port in ports_at(&neutron, &net, address).await? {
             if self.is_left_over(&port).await? {
                 self.debts.owe(removal_of(&port, true)).await;

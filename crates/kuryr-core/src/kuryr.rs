@@ -11,6 +11,7 @@ use neutron_client::Neutron;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::absence::Absence;
 use crate::address::{Reservations, Unreleased};
 use crate::adopt::Adoptions;
 use crate::adopt::port::PortAdoptions;
@@ -125,6 +126,7 @@ pub struct Shared {
     pub(crate) ranges: Keyed<IpNet>,
     pub(crate) lease_turns: Keyed<PoolId>,
     pub(crate) exposure_turns: Keyed<PortId>,
+    pub(crate) absence: Absence,
     /// Something may have become an orphan.
     pub(crate) suspicion: AtomicBool,
     pub(crate) background: TaskTracker,
@@ -178,6 +180,7 @@ impl Kuryr {
             ranges: Keyed::default(),
             lease_turns: Keyed::default(),
             exposure_turns: Keyed::default(),
+            absence: Absence::default(),
             suspicion: AtomicBool::new(false),
             background: TaskTracker::new(),
         }));

@@ -4,6 +4,7 @@
 //! Every verb takes the instant by which it must have ended, converges (asking twice is asking
 //! once), and undoes its own steps when a later one fails.
 
+mod absence;
 mod address;
 mod adopt;
 mod ask;

@@ -168,8 +168,11 @@ impl Kuryr {
     /// The ports that we have made for an endpoint, as Neutron knows them.
     async fn ports_of(&self, id: &EndpointId, by: Instant) -> Result<Vec<Port>, Error> {
         let filter = Filter::new().with("device_id", id);
+        let by = self.absence.wait(by);
         let ports = self.neutron.by(by).list::<Port>(&filter).await;
-        let mut ports = ports.map_err(told(format!("look up the port of endpoint {id}")))?;
+        let ports = ports.map_err(told(format!("look up the port of endpoint {id}")));
+        self.absence.tell(&ports);
+        let mut ports = ports?;
         ports.retain(|port| is_ours(port, id.as_str()));
         Ok(ports)
     }

@@ -1,5 +1,7 @@
 //! The program is killed between two requests, and what it owes is not forgotten.
 
+use std::time::Duration;
+
 use kuryr_core::AddressRequest;
 use kuryr_testkit::faulty::Fate;
 use kuryr_vif::Plug as _;
@@ -213,7 +215,7 @@ async fn a_container_that_comes_back_right_after_a_restart_has_its_mac_address_a
         let mac = "02:00:00:00:00:01".parse().unwrap();
         let container = world.run_with(&made, None, Some(mac)).await.unwrap();
         let slow = |_: usize, request: &http::Request<_>| match request.method().as_str() {
-            "DELETE" => Fate::Take(std::time::Duration::from_secs(5)),
+            "DELETE" => Fate::Take(Duration::from_secs(5)),
             _ => Fate::Pass,
         };
         world.wire.plan(slow);
@@ -238,7 +240,7 @@ async fn state_that_an_earlier_version_has_written_is_read() {
         world.restart_on(&states.join(version));
         assert!(world.notes().len() > 18, "{:?}", world.notes());
         world.two_minutes_pass().await;
-        let in_a_while = tokio::time::Instant::now() + std::time::Duration::from_secs(600);
+        let in_a_while = tokio::time::Instant::now() + Duration::from_secs(600);
         assert!(world.kuryr.settled(in_a_while).await, "{:?}", world.notes());
         let mut left = world.notes();
         left.sort_unstable();
@@ -269,5 +271,41 @@ async fn a_network_whose_making_was_repeated_outlives_the_program() {
         world.stop(&made, &container).await;
         world.delete_network(&made).await;
         world.assert_nothing_left("after a restart").await;
+    }
+}
+
+/// dockerd starts again, and takes leave of all its endpoints, one after the other, before it does anything else.
+#[tokio::test(start_paused = true)]
+async fn a_runtime_with_a_hundred_endpoints_starts_in_seconds_whatever_neutron_does() {
+    const A_DAY: Duration = Duration::from_secs(86_400);
+    for (fate, outlives) in [Fate::LoseRequest, Fate::Take(A_DAY)]
+        .into_iter()
+        .flat_map(|fate| ["the program", "interfaces", "nothing"].map(|what| (fate, what)))
+    {
+        let mut world = World::new();
+        let made = world.create_network(&dual_stack()).await.unwrap();
+        let mut containers = Vec::new();
+        for _ in 0..100 {
+            containers.push(world.run(&made).await.unwrap());
+        }
+        assert!(world.kuryr.settled(soon()).await);
+        match outlives {
+            "the program" => {}
+            "interfaces" => world.restart(),
+            _ => {
+                world.forget_plugged().await;
+                world.restart();
+            }
+        }
+        world.wire.plan(move |_, _| fate);
+        let start = tokio::time::Instant::now();
+        for container in &containers {
+            world.stop(&made, container).await;
+        }
+        let took = start.elapsed();
+        assert!(
+            took < Duration::from_secs(10),
+            "{fate:?}, {outlives} is left: {took:?}"
+        );
     }
 }
