@@ -137,9 +137,14 @@ impl Kuryr {
         if !self.port_adoptions.has(port.id) {
             return Ok(false);
         }
-        let of_it = self.port_adoptions.is_of(port.id, &new.id);
-        let busy = self.reservations.is_claimed(port.id) || self.is_plugged(port.id).await?;
-        Ok(of_it || !busy)
+        if self.port_adoptions.is_of(port.id, &new.id) {
+            return Ok(true);
+        }
+        // Requests may have crossed: then another container has been given one of its addresses.
+        let asked = |taken: &IpAddr| new.addresses.iter().any(|net| net.addr() == *taken);
+        let is_anothers = !self.reservations.taken(port.id).iter().all(asked);
+        let busy = is_anothers || self.reservations.is_claimed(port.id);
+        Ok(!busy && !self.is_plugged(port.id).await?)
     }
 
     /// Takes an endpoint's addresses from a port that has other ones beside.

@@ -566,3 +566,33 @@ async fn a_port_that_was_adopted_again_behind_an_interface_that_stayed_is_put_ba
         "{notes:?}"
     );
 }
+
+/// Docker does not say whose address of the other family it asks for: who was given the wrong one is refused.
+#[tokio::test(start_paused = true)]
+async fn a_port_stays_the_containers_whose_other_address_another_was_given() {
+    let (world, made) = adopted(&["10.50.0.0/24", "fd50::/64"]).await;
+    let new = new_port(&world, &made, &[ADDRESS, "fd50::7"]).await;
+    let port = world.neutron.create(&new, &Filter::new()).await.unwrap();
+    let [v4, v6] = [0, 1].map(|i| made.pools[i].id.clone());
+    let any = AddressRequest::default();
+    let give = async |pool, ask| {
+        world
+            .kuryr
+            .reserve_address(pool, ask, soon())
+            .await
+            .unwrap()
+    };
+    let mut other = endpoint(&made, give(&v4, any).await, None);
+    let mut owner = reserved(&world, &made).await;
+    other.addresses.push(give(&v6, any).await);
+    assert_eq!(other.addresses[1].to_string(), "fd50::7/64");
+    let refused = world.kuryr.create_endpoint(other.clone(), soon()).await;
+    assert!(refused.is_err());
+    for (pool, address) in [&v4, &v6].into_iter().zip(&other.addresses) {
+        let release = world.kuryr.release_address(pool, address.addr(), soon());
+        release.await.unwrap();
+    }
+    owner.addresses.push(give(&v6, any).await);
+    let interface = world.kuryr.create_endpoint(owner.clone(), soon()).await;
+    assert_eq!(interface.unwrap().mac, Some(port.mac_address));
+}

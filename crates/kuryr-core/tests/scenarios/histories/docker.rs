@@ -228,6 +228,17 @@ impl DockerContainer {
         self.interface.is_some() && !self.going && (self.joined || self.is_fresh())
     }
 
+    /// Whether it has been given an address of one family, and not yet asked for one of the other.
+    pub(super) fn is_between_families(&self) -> bool {
+        !self.going && self.addresses.len() == 1
+    }
+
+    /// Whether its endpoint has gone, and Docker is still to release its addresses: others may be given them
+    /// already.
+    pub(super) fn has_only_addresses(&self) -> bool {
+        self.going && !self.joined && self.interface.is_none()
+    }
+
     /// Whether Docker has not taken longer than it ever does.
     pub(super) fn is_fresh(&self) -> bool {
         self.since.elapsed() < PATIENCE

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::super::call::Call;
 use super::super::docker::{DockerContainer, Thing};
-use super::super::script::{Ip, Trouble};
+use super::super::script::{Ip, Kind, Trouble};
 use super::Play;
 
 /// What a call has to answer.
@@ -45,21 +45,32 @@ impl Play {
         let others = self.containers.iter().enumerate();
         let others = others.filter(|(k, _)| *k != i).map(|(_, one)| one);
         let others: Vec<DockerContainer> = others.filter(here).cloned().collect();
-        let held: BTreeSet<IpAddr> = others
+        let (giving_up, keeping) = others
             .iter()
-            .flat_map(|one| one.addresses.iter().map(ipnet::IpNet::addr))
-            .collect();
+            .partition::<Vec<_>, _>(|one| one.has_only_addresses());
+        let addresses = |of: Vec<&DockerContainer>| -> BTreeSet<IpAddr> {
+            let all = of.into_iter().flat_map(|one| one.addresses.iter());
+            all.map(ipnet::IpNet::addr).collect()
+        };
+        let held = addresses(keeping);
         let mut unsure: BTreeSet<IpAddr> = self
             .limbo
             .iter()
             .filter(|(of, _)| *of == network)
             .map(|(_, address)| *address)
             .collect();
+        unsure.extend(addresses(giving_up));
         if let Some(beside) = beside.filter(|beside| beside.wish.network == network) {
             unsure.extend(beside.ip);
             unsure.extend(beside.addresses.iter().map(ipnet::IpNet::addr));
         }
         let is_theirs = self.others[network].is_some();
+        // Docker does not say whose address of the second family it asks for: where another start comes in
+        // between the two requests of one, either may be refused.
+        let mut all = [me].into_iter().chain(&others);
+        let may_cross = self.kinds[network] == Kind::TheirsOfBothFamilies
+            && all.clone().any(DockerContainer::is_between_families)
+            && all.any(|one| one.wish.ip == Ip::OfTheirPort);
         let wish = me.wish;
         let of_their_port = is_theirs && wish.ip == Ip::OfTheirPort;
         let has_unsure_mac = self.unsure_macs.contains(&i);
@@ -92,7 +103,7 @@ impl Play {
             } else {
                 Must::Succeed
             };
-            if must == Must::Succeed && !trouble.is_passing() {
+            if must == Must::Succeed && (may_cross || !trouble.is_passing()) {
                 Must::Either
             } else {
                 must
