@@ -60,7 +60,7 @@ bench: ## docker run through Kuryr, the Python daemon and Docker's bridge, in tu
 bench-plug: ## plugging and unplugging alone, into a real Open vSwitch; fails above 15 ms of our own time
 	@$(CARGO) bench --locked -p kuryr-vif --bench plug
 
-bench-calls: ## what Docker's calls cost of our own time: one after the other, and 500 a second; fails above 0.3 ms p99
+bench-calls: ## what Docker's calls cost of our own time: one after the other, and 500 a second; fails above 0.3 ms p99 of our own
 	@$(CARGO) bench --locked -p kuryr-libnetwork
 
 simulation: ## a thousand hosts with Kuryr, in virtual time; its table and plot go into docs/
