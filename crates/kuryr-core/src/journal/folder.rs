@@ -92,10 +92,14 @@ impl Folder {
 
     fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let beside = path.with_extension("new");
-        let mut file = File::create(&beside)?;
+        self.put(File::create(&beside)?, content, &beside, path)
+    }
+
+    /// Puts a file that was made beside in place of what was there, with this content.
+    fn put(&self, mut file: File, content: &[u8], beside: &Path, path: &Path) -> io::Result<()> {
         file.write_all(content)?;
         file.sync_data()?;
-        fs::rename(&beside, path)?;
+        fs::rename(beside, path)?;
         self.sync()
     }
 
@@ -125,11 +129,8 @@ impl Notes for Folder {
             return Err(ErrorKind::StorageFull.into());
         }
         self.lacks_reserve.store(true, Relaxed);
-        let mut file = OpenOptions::new().write(true).open(&beside)?;
-        file.write_all(&content)?;
-        file.sync_data()?;
-        fs::rename(&beside, &path)?;
-        self.sync()
+        let file = OpenOptions::new().write(true).open(&beside)?;
+        self.put(file, &content, &beside, &path)
     }
 
     fn erase(&self, key: &str, for_good: bool) -> io::Result<()> {

@@ -230,26 +230,36 @@ async fn a_program_killed_while_it_leaves_a_network_of_somebody_elses_leaves_it_
     const FOR_EVER: Duration = Duration::from_secs(86_400);
     for fate in [Fate::Take(FOR_EVER), Fate::KeepReply] {
         for k in 0..FAR {
-            let (mut world, made) = crate::ports::adopted(&["10.50.0.0/24"]).await;
-            let container = world.run(&made).await.unwrap();
-            assert!(world.kuryr.settled(soon()).await);
-            let kill = move |number, _: &_| if number == k { fate } else { Fate::Pass };
-            world.wire.plan(kill);
-            world.stop(&made, &container).await;
-            let was_killed = world.kill_deleting(&made, Duration::from_secs(2)).await;
-            let when = format!("killed at exchange {k}, {fate:?}");
-            world.two_minutes_pass().await;
-            assert!(world.kuryr.settled(soon()).await);
-            assert_eq!(world.all::<neutron_api::Port>().await, [], "{when}");
-            assert_eq!(world.all::<neutron_api::Network>().await.len(), 1);
-            crate::ports::forget_theirs(&world).await;
-            world.assert_nothing_left(&when).await;
-            if !was_killed {
+            if !kill_leaving_theirs(k, fate, None).await {
                 assert!(k > 2, "{k} exchanges");
                 break;
             }
         }
     }
+}
+
+/// A container ends on a network of somebody else's, and then the network does for Docker; the program is
+/// killed a moment after exchange `k`, and where `room` says so has room for so many notes more. Whether it
+/// came to that.
+async fn kill_leaving_theirs(k: usize, fate: Fate, room: Option<usize>) -> bool {
+    let (mut world, made) = crate::ports::adopted(&["10.50.0.0/24"]).await;
+    let container = world.run(&made).await.unwrap();
+    assert!(world.kuryr.settled(soon()).await);
+    if let Some(held) = room {
+        world.fill_disk_after(held);
+    }
+    let kill = move |number, _: &_| if number == k { fate } else { Fate::Pass };
+    world.wire.plan(kill);
+    world.stop(&made, &container).await;
+    let was_killed = world.kill_deleting(&made, Duration::from_secs(2)).await;
+    let when = format!("room for {room:?}, killed at exchange {k}, {fate:?}");
+    world.two_minutes_pass().await;
+    assert!(world.kuryr.settled(soon()).await);
+    assert_eq!(world.all::<neutron_api::Port>().await, [], "{when}");
+    assert_eq!(world.all::<neutron_api::Network>().await.len(), 1);
+    crate::ports::forget_theirs(&world).await;
+    world.assert_nothing_left(&when).await;
+    was_killed
 }
 
 /// Before each exchange with Neutron and after it, and around each interface that is plugged or

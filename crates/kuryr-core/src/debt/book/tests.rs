@@ -45,16 +45,21 @@ impl Notes for Slow {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn of_two_debts_at_once_that_is_noted_which_holds() {
-    let journal = Journal::of(Slow::default());
-    let debts = Debts::new(
+/// Owed to a Neutron that does not answer.
+fn debts(journal: Journal) -> Debts {
+    Debts::new(
         Neutron::new(service_fn(|_| pending::<Result<_, Failure>>())),
-        journal.clone(),
+        journal,
         Arc::new(Guest::new(&Drivers::default())),
         Arc::new(PortPools::new(PortPoolSettings::default())),
         Arc::default(),
-    );
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_debts_at_once_that_is_noted_which_holds() {
+    let journal = Journal::of(Slow::default());
+    let debts = debts(journal.clone());
     let (port, network) = (
         uuid::Uuid::from_u128(1).into(),
         uuid::Uuid::from_u128(2).into(),
@@ -80,13 +85,7 @@ async fn of_two_debts_at_once_that_is_noted_which_holds() {
 /// Hundreds of containers may have just started: what is owed for each takes little memory while it waits.
 #[tokio::test]
 async fn a_debt_that_waits_takes_little_memory() {
-    let debts = Debts::new(
-        Neutron::new(service_fn(|_| pending::<Result<_, Failure>>())),
-        Journal::of(Slow::default()),
-        Arc::new(Guest::new(&Drivers::default())),
-        Arc::new(PortPools::new(PortPoolSettings::default())),
-        Arc::default(),
-    );
+    let debts = debts(Journal::of(Slow::default()));
     let waiting = size_of_val(&debts.pay_off(String::new()));
     assert!(waiting < 2048, "{waiting} bytes");
 }

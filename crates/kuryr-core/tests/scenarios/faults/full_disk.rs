@@ -9,7 +9,7 @@ use std::time::Duration;
 use kuryr_testkit::faulty::Fate;
 use kuryr_testkit::notebook::Trouble;
 
-use super::{FAR, Point, Verb, exposing, kill, plans};
+use super::{FAR, Point, Verb, exposing, kill, kill_leaving_theirs, plans};
 use crate::paper::Ink;
 use crate::world::{Made, Want, World, dual_stack, soon};
 
@@ -17,7 +17,7 @@ const MOMENT: Duration = Duration::from_secs(2);
 
 impl World {
     /// From now on so many notes still find room, until the program is killed.
-    fn fill_disk_after(&self, held: usize) {
+    pub(super) fn fill_disk_after(&self, held: usize) {
         self.paper.fill_reserve();
         let decide = move |note| if note < held { Ink::Holds } else { Ink::NoRoom };
         self.paper.plan(decide, || ());
@@ -201,23 +201,7 @@ async fn a_network_of_somebody_elses_stays_as_it_was_though_the_disk_was_full_an
  {
     for held in held(&[]) {
         for (k, fate) in fates() {
-            let (mut world, made) = crate::ports::adopted(&["10.50.0.0/24"]).await;
-            let container = world.run(&made).await.unwrap();
-            assert!(world.kuryr.settled(soon()).await);
-            world.fill_disk_after(held);
-            world
-                .wire
-                .plan(move |number, _| if number == k { fate } else { Fate::Pass });
-            world.stop(&made, &container).await;
-            let was_killed = world.kill_deleting(&made, MOMENT).await;
-            let when = format!("full after {held} notes, killed at {k} {fate:?}");
-            world.two_minutes_pass().await;
-            assert!(world.kuryr.settled(soon()).await);
-            assert_eq!(world.all::<neutron_api::Port>().await, [], "{when}");
-            assert_eq!(world.all::<neutron_api::Network>().await.len(), 1);
-            crate::ports::forget_theirs(&world).await;
-            world.assert_nothing_left(&when).await;
-            if !was_killed {
+            if !kill_leaving_theirs(k, fate, Some(held)).await {
                 break;
             }
         }
