@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::header::IF_MATCH;
 use http::{Request, Response};
 use neutron_client::Failure;
 use tower::{Service, ServiceExt};
@@ -29,6 +30,8 @@ pub enum Fate {
     KeepReply,
     /// The request is carried out, and of the reply's body only the first half arrives.
     CutReply,
+    /// It takes place whatever revision it names (`If-Match`), as with a Neutron that tries again.
+    Unconditionally,
     /// It is answered with this status, and not carried out.
     Answer(u16),
 }
@@ -108,7 +111,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Bytes>) -> Self::Future {
         let (inner, fate) = (self.inner.clone(), self.fate(&request));
         let pace = self.state().pace.clone();
         Box::pin(async move {
@@ -126,6 +129,10 @@ where
                 }
                 Fate::Take(time) => {
                     tokio::time::sleep(time).await;
+                    inner.oneshot(request).await.map_err(Into::into)
+                }
+                Fate::Unconditionally => {
+                    request.headers_mut().remove(IF_MATCH);
                     inner.oneshot(request).await.map_err(Into::into)
                 }
                 Fate::KeepReply => {

@@ -188,6 +188,37 @@ pub async fn a_port_that_is_unbound_again_is_what_it_was(ground: Ground) {
     assert_eq!(whole(&ground, &port).await, before);
 }
 
+/// Two hosts may find the same unused port. Both are told that they have changed the revision that they knew; but
+/// only one, that it has made the next.
+pub async fn of_two_that_claim_a_port_at_once_one_makes_the_next_revision(ground: Ground) {
+    let (network, _) = ground.network_with("10.99.0.0/24").await;
+    let mut new = ground.new_port(&network);
+    (new.device_id, new.device_owner) = (String::new(), String::new());
+    for _ in 0..5 {
+        let port = ground.make(&new).await;
+        let claim = async |device: &str| {
+            let change = PortChange {
+                device_owner: Some("compute:kuryr".to_owned()),
+                device_id: Some(device.to_owned()),
+                ..PortChange::default()
+            };
+            let neutron = &ground.neutron;
+            let claimed = neutron
+                .update_at(port.id, &change, port.revision_number)
+                .await;
+            claimed.map(|port| port.revision_number)
+        };
+        let (a, b) = tokio::join!(claim("a"), claim("b"));
+        let next = port.revision_number.map(|revision| revision + 1);
+        let has_it = |claimed: &&Result<_, _>| matches!(claimed, Ok(revision) if *revision == next);
+        assert_eq!(
+            [&a, &b].into_iter().filter(has_it).count(),
+            1,
+            "{a:?} {b:?}"
+        );
+    }
+}
+
 /// All fields but those that count and date changes.
 async fn whole(ground: &Ground, port: &Port) -> Value {
     let path = format!("ports/{}", port.id);

@@ -42,6 +42,7 @@ macro_rules! hold_to_contract {
                 binding::an_unbound_port_takes_a_mac_and_a_host_at_once
                 binding::binding_to_a_host_says_how_to_plug
                 binding::binding_to_an_unknown_host_fails_visibly
+                binding::of_two_that_claim_a_port_at_once_one_makes_the_next_revision
                 binding::ports_are_found_by_their_host
                 binding::unbinding_does_not_free_the_mac_at_once
                 groups::a_deleted_port_is_in_no_group

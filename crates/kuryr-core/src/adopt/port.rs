@@ -113,27 +113,43 @@ impl Kuryr {
     }
 
     /// Only a port that is still as it was when we found it unused.
+    ///
+    /// Of two requests at one moment that name the same revision (`If-Match`) Neutron carries out both, the second one
+    /// when it tries again without a look at the revision. But it counts both: so an unbound port is claimed before it
+    /// is bound, and is theirs who has made the very next revision.
     async fn change_usage(&self, port: Port, ours: &Usage, by: Instant) -> Result<Port, Error> {
         let (neutron, id, mut now) = (self.neutron.by(by), port.id, port);
         let act = || told(format!("bind port {id} to host {}", self.settings.host));
+        let claimed = Usage {
+            host: Usage::from(&now).host,
+            ..ours.clone()
+        };
         for _ in 0..ATTEMPTS {
-            let change = Usage::from(&now).change_to(ours);
+            let was = Usage::from(&now);
+            let is_bound = was.host.as_ref().is_some_and(|host| !host.is_empty());
+            let claims = !is_bound && was != claimed;
+            let change = was.change_to(if claims { &claimed } else { ours });
             if change == PortChange::default() {
                 return Ok(now);
             }
-            match neutron.update_at(id, &change, now.revision_number).await {
-                Err(error) if error.status() == Some(StatusCode::PRECONDITION_FAILED) => {}
-                other => return other.map_err(act()),
-            }
-            // Or a request of ours whose reply was lost has changed it.
-            let found = neutron.find::<Port>(id).await.map_err(act())?;
+            let changed = neutron.update_at(id, &change, now.revision_number).await;
+            let found = match changed {
+                // Or a request of ours whose reply was lost has changed it.
+                Err(error) if error.status() == Some(StatusCode::PRECONDITION_FAILED) => {
+                    neutron.find::<Port>(id).await.map_err(act())?
+                }
+                other => Some(other.map_err(act())?),
+            };
             let Some(found) = found else {
                 return Err(PortError::Changing(id).into());
             };
-            let (was, is) = (Usage::from(&now), Usage::from(&found));
-            if is != *ours && is != was {
+            let is = Usage::from(&found);
+            if is != *ours && is != claimed && is != was {
                 let whose = (&found).into();
                 return Err(PortError::Taken { whose }.into());
+            }
+            if claims && is == claimed && !is_next(&found, &now) {
+                return Err(PortError::Changing(id).into());
             }
             now = found;
         }
@@ -254,6 +270,12 @@ pub(crate) fn other_mac(port: &Port, asked: MacAddress) -> Error {
         .into(),
         None => Error::Bug("a port was adopted by an address that it has not"),
     }
+}
+
+/// Whether nobody has changed a port between the two; yes where Neutron does not count.
+fn is_next(port: &Port, before: &Port) -> bool {
+    let next = before.revision_number.map(|before| before + 1);
+    next.is_none() || port.revision_number == next
 }
 
 /// How often a port is tried to be changed that others change at the same time.

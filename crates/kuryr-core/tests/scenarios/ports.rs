@@ -72,6 +72,56 @@ async fn a_port_that_two_containers_want_at_once_is_had_by_one_and_kept() {
     assert_eq!(world.whole(port.id).await, before);
 }
 
+/// Neutron carries out both of two requests that name one revision, where they come at one moment. The first host has
+/// bound the port, or is about to, when it carries out the other's.
+#[tokio::test(start_paused = true)]
+async fn a_port_that_two_hosts_want_at_once_is_never_had_by_both() {
+    for first_is_slow in [false, true] {
+        let (a, on_a) = adopted(&["10.50.0.0/24"]).await;
+        let port = port(&a, &on_a, |_| {}).await;
+        let before = a.whole(port.id).await;
+        let b = a.beside("host2");
+        let plan = Plan {
+            options: vec![("neutron.net.uuid", port.network_id.to_string())],
+            subnets: vec!["10.50.0.0/24"],
+            ..Plan::default()
+        };
+        let on_b = b.create_network(&plan).await.unwrap();
+        let late = reserved(&b, &on_b).await;
+        b.wire
+            .plan(|_, request| match request.headers().get("if-match") {
+                Some(_) => Fate::Unconditionally,
+                None => Fate::Pass,
+            });
+        a.wire.plan(move |_, request| {
+            let binds = request.body().windows(7).any(|part| part == b"host_id");
+            match first_is_slow && binds {
+                true => Fate::Take(Duration::from_secs(1)),
+                false => Fate::Pass,
+            }
+        });
+        let (one, other) = tokio::join!(a.run_with(&on_a, Some(ADDRESS), None), async {
+            sleep(Duration::from_millis(500)).await;
+            b.kuryr.create_endpoint(late, soon()).await
+        });
+        let refused = other.unwrap_err().to_string();
+        assert!(refused.contains("somebody else"), "{refused}");
+        b.wire.plan(|_, _| Fate::Pass);
+        assert!(b.kuryr.settled(soon()).await);
+        match one {
+            Ok(container) => {
+                assert!(!first_is_slow);
+                let now = now(&a, &port).await;
+                assert_eq!(now.host_id.as_deref(), Some("host1"));
+                a.stop(&on_a, &container).await;
+            }
+            Err(_) => assert!(first_is_slow, "it has bound the port"),
+        }
+        assert!(a.kuryr.settled(soon()).await);
+        assert_eq!(a.whole(port.id).await, before);
+    }
+}
+
 /// Python defect 4: it took over the port of whoever had the address, and a failed start unbound it.
 #[tokio::test(start_paused = true)]
 async fn a_failed_start_leaves_a_port_as_it_was() {
