@@ -49,7 +49,7 @@ impl Kuryr {
         new: NewEndpoint,
         by: Instant,
     ) -> Result<Interface, Error> {
-        let _call = self.lull.ends();
+        let _call = self.lull.ends_with_a_start();
         let turn = self.endpoint_turns.turn(&new.id, by).await?;
         if new.addresses.is_empty() {
             return Err(Error::NoAddressGiven(new.id));

@@ -1,7 +1,9 @@
 //! The one thing that front ends hold.
 
+use std::num::NonZero;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -148,7 +150,8 @@ impl Kuryr {
     ) -> Self {
         let guest = Arc::new(Guest::new(&settings.drivers));
         let port_pools = Arc::new(PortPools::new(settings.port_pool));
-        let lull = Arc::new(Lull::default());
+        let processors = available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+        let lull = Arc::new(Lull::on(processors));
         let debts = Debts::new(
             neutron.clone(),
             journal.clone(),

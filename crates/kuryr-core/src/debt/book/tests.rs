@@ -1,5 +1,6 @@
 use std::future::pending;
 use std::io;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use neutron_client::Failure;
@@ -52,7 +53,7 @@ fn debts(journal: Journal) -> Debts {
         journal,
         Arc::new(Guest::new(&Drivers::default())),
         Arc::new(PortPools::new(PortPoolSettings::default())),
-        Arc::default(),
+        Arc::new(Lull::on(NonZero::<usize>::MIN)),
     )
 }
 
