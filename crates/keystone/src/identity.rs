@@ -195,6 +195,7 @@ struct WithName {
 impl Facts {
     /// From Keystone's "now" to the token's end. Our own clock, which may be wrong, is the last
     /// thing to ask.
+    #[expect(clippy::disallowed_methods, reason = "the last thing to ask")]
     fn lifetime(&self, headers: &HeaderMap) -> Result<Duration, jiff::Error> {
         let expires: Timestamp = self.expires_at.parse()?;
         let now = match &self.issued_at {

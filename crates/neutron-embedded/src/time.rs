@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub(crate) struct Moment(i64);
 
 impl Moment {
+    #[expect(clippy::disallowed_methods, reason = "only ever shown")]
     pub(crate) fn now() -> Self {
         Self(Timestamp::now().as_second())
     }

@@ -24,6 +24,7 @@ mod ports;
 mod ports_of_others;
 mod publish;
 mod races;
+mod renamed;
 mod restart;
 mod sharing;
 mod sriov;

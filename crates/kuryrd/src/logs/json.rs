@@ -63,6 +63,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
                 fields
             })
             .collect();
+        #[expect(clippy::disallowed_methods, reason = "only ever shown")]
         let line = Line {
             timestamp: Timestamp::now(),
             level: event.metadata().level().as_str(),

@@ -82,6 +82,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             request: request.as_deref().or(own.request.as_deref()),
             text: format_args!("{}{}{spans}", own.message, own.others),
         };
+        #[expect(clippy::disallowed_methods, reason = "only ever shown")]
         let line = match self.style {
             Style::Oslo => text.oslo(&Zoned::now(), self.process),
             Style::Terminal => text.terminal(&Zoned::now()),
