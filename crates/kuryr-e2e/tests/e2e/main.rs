@@ -16,6 +16,7 @@ mod bad_days;
 mod commands;
 mod containers;
 mod daemon;
+mod guarded;
 mod guest;
 mod hosts;
 mod lab;

@@ -81,7 +81,7 @@ fn warm_ports_are_found_again_by_a_daemon_that_was_killed() {
     kuryr.end();
 }
 
-fn wait_until_warm(count: usize) {
+pub(crate) fn wait_until_warm(count: usize) {
     within(Duration::from_secs(30), "warm ports", || {
         let up = |port: &Port| port.status == PortStatus::Active;
         warm().iter().filter(|port| up(port)).count() >= count
