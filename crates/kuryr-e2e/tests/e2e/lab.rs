@@ -288,12 +288,8 @@ impl Kuryr {
     pub(crate) fn end(mut self) {
         self.clear();
         let before = self.before.as_ref().unwrap();
-        let mut left = String::new();
-        let clean = until(Duration::from_secs(30), || {
-            left = before.difference(&Traces::now(self.host));
-            left.is_empty()
-        });
-        assert!(clean, "left behind:\n{left}\n{}", self.log());
+        let left = before.left_on(self.host);
+        assert!(left.is_empty(), "left behind:\n{left}\n{}", self.log());
         self.stop("-TERM");
         let before = self.before.as_ref().unwrap();
         let left = before.difference(&Traces::now(self.host));

@@ -139,12 +139,8 @@ impl Swarm {
     fn end(mut self) {
         self.clear();
         for ((host, _), before) in NODES.iter().zip(&self.before) {
-            let mut left = String::new();
-            let clean = until(Duration::from_secs(30), || {
-                left = before.difference(&Traces::now(host));
-                left.is_empty()
-            });
-            assert!(clean, "left behind on {host}: {left}");
+            let left = before.left_on(host);
+            assert!(left.is_empty(), "left behind on {host}: {left}");
         }
         self.ended = true;
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lab::{neutron_section, on, program, until, within};
+use crate::lab::{neutron_section, on, program, within};
 use crate::traces::Traces;
 use crate::unit::Unit;
 
@@ -61,12 +61,8 @@ fn under_systemd_containers_start_and_stop_as_without() {
     ping("service-a", "service-c");
     docker("rm -f service-a service-b service-c");
     docker("network rm service");
-    let mut left = String::new();
-    let clean = until(Duration::from_secs(30), || {
-        left = before.difference(&Traces::now(HOST));
-        left.is_empty()
-    });
-    assert!(clean, "left behind:\n{left}\n{}", unit.log());
+    let left = before.left_on(HOST);
+    assert!(left.is_empty(), "left behind:\n{left}\n{}", unit.log());
     for said in ["not permitted", "Read-only", "WARN"] {
         assert!(!unit.log().contains(said), "{said}: {}", unit.log());
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use keystone::{Auth, Domain, EndpointChoice, Project, Scope, Session, Settings, Tls, User};
 use neutron_api::{Network, Port, Resource, SecurityGroup, Subnet, SubnetPool};
@@ -10,7 +11,7 @@ use neutron_client::{Failure, Filter, Neutron};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
-use crate::lab::on;
+use crate::lab::{on, until};
 
 /// Everything that there is on a host and in Neutron.
 #[derive(Debug)]
@@ -44,6 +45,16 @@ impl Traces {
         // Made with a network's first port on a host, and gone some time after its last.
         all.retain(|trace| !trace.contains("ovnmeta") && !trace.contains("link ovn-"));
         Self(all)
+    }
+
+    /// What differs on a host from these once it has had half a minute to come to rest.
+    pub(crate) fn left_on(&self, host: &str) -> String {
+        let mut left = String::new();
+        until(Duration::from_secs(30), || {
+            left = self.difference(&Self::now(host));
+            left.is_empty()
+        });
+        left
     }
 
     /// What is there later and was not, and the other way round; empty if all is the same.

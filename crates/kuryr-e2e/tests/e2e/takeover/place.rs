@@ -285,13 +285,8 @@ impl Place {
         self.stop_kuryr();
         lab(&["python", HOST, "down"]).expect("lab python down");
         self.live_restore(false);
-        let before = self.before.take().unwrap();
-        let mut left = String::new();
-        let clean = until(Duration::from_secs(20), || {
-            left = before.difference(&Traces::now(HOST));
-            left.is_empty()
-        });
-        assert!(clean, "left behind:\n{left}\n{}", self.log());
+        let left = self.before.take().unwrap().left_on(HOST);
+        assert!(left.is_empty(), "left behind:\n{left}\n{}", self.log());
     }
 
     fn log(&self) -> String {
