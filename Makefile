@@ -7,7 +7,7 @@ DESTDIR ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROGRAM := $(abspath $(TARGET)/release/kuryr)
 
-.PHONY: help build install plugin check test test-kernel fuzz e2e soak demo demo-cloud cloud cloud-down bench bench-standalone bench-plug bench-calls simulation clean
+.PHONY: help build install plugin check test test-kernel fuzz e2e soak demo demo-cloud cloud cloud-down bench bench-standalone bench-plug bench-calls bench-client simulation clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -62,6 +62,9 @@ bench-plug: ## plugging and unplugging alone, into a real Open vSwitch; fails ab
 
 bench-calls: ## what Docker's calls cost of our own time: one after the other, and 500 a second; fails above 0.3 ms p99 of our own
 	@$(CARGO) bench --locked -p kuryr-libnetwork
+
+bench-client: ## what the client for Neutron costs of our own time, with criterion
+	@$(CARGO) bench --locked -p neutron-client
 
 simulation: ## a thousand hosts with Kuryr, in virtual time; its table and plot go into docs/
 	@$(CARGO) bench --locked -p kuryr-core --bench simulation
