@@ -52,12 +52,17 @@ impl Drop for Flood {
 impl Kuryr {
     /// How many datagrams have reached a container at ports that nobody has opened, since it is.
     fn reached(&self, container: &str) -> u64 {
+        self.datagrams(container, "NoPorts")
+    }
+
+    /// What a container's kernel has counted.
+    fn datagrams(&self, container: &str, what: &str) -> u64 {
         let counted = self
             .inside(container, "grep ^Udp: /proc/net/snmp")
             .expect("counters");
         let mut lines = counted.lines().map(|line| line.split_whitespace());
         let (mut names, mut counts) = (lines.next().unwrap(), lines.next().unwrap());
-        let column = names.position(|name| name == "NoPorts").unwrap();
+        let column = names.position(|name| name == what).unwrap();
         counts.nth(column).unwrap().parse().unwrap()
     }
 }
@@ -99,6 +104,7 @@ fn nothing_reaches_a_container_before_its_security_groups_hold() {
     let by_stranger: Vec<u64> = containers.iter().map(reached).collect();
     drop(flood);
     assert_eq!(by_stranger, [0; 6]);
+    assert!(kuryr.datagrams(&stranger, "OutDatagrams") > 1000);
     // Who is let in reaches all of them, in the same way.
     let flood = Flood::from(&kuryr, &friend);
     for container in &containers {
