@@ -74,10 +74,13 @@ impl Lull {
             0 => state.last,
             _ => Some(Instant::now()),
         };
-        let starts = state.starts.map_or(0, |(count, _)| count);
-        let quiet = QUIET.max(self.one_start * starts);
-        last.map_or(since, |last| last + quiet)
-            .min(since + patience)
+        let quiet = last.map(|last| last + QUIET);
+        let started = state
+            .starts
+            .map(|(count, last)| last + self.one_start * count);
+        quiet
+            .max(started)
+            .map_or(since, |until| until.min(since + patience))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -128,9 +131,9 @@ mod tests {
         }
         let ended = Instant::now();
         drop(lull.ends());
-        let quiet = Duration::from_millis(20 * 350 / 2);
-        assert_eq!(lull.begins(ended, PATIENCE), ended + quiet);
-        tokio::time::sleep(quiet).await;
+        let working = Duration::from_millis(20 * 350 / 2 - 20);
+        assert_eq!(lull.begins(ended, PATIENCE), ended + working);
+        tokio::time::sleep(working).await;
         // One that comes alone.
         drop(lull.ends_with_a_start());
         let now = Instant::now();

@@ -30,8 +30,8 @@ pub enum Fate {
     KeepReply,
     /// The request is carried out, and of the reply's body only the first half arrives.
     CutReply,
-    /// It takes place whatever revision it names (`If-Match`), as with a Neutron that tries again.
-    Unconditionally,
+    /// It takes place so much later, whatever revision it names (`If-Match`), as with a Neutron that tries again.
+    Unconditionally(Duration),
     /// It is answered with this status, and not carried out.
     Answer(u16),
 }
@@ -131,7 +131,8 @@ where
                     tokio::time::sleep(time).await;
                     inner.oneshot(request).await.map_err(Into::into)
                 }
-                Fate::Unconditionally => {
+                Fate::Unconditionally(delay) => {
+                    tokio::time::sleep(delay).await;
                     request.headers_mut().remove(IF_MATCH);
                     inner.oneshot(request).await.map_err(Into::into)
                 }

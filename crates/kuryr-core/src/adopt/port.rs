@@ -5,6 +5,7 @@
 mod adoptions;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use http::StatusCode;
 use neutron_api::{MacAddress, NetworkId as NeutronNetworkId, Port, PortChange, PortId};
@@ -116,7 +117,7 @@ impl Kuryr {
     ///
     /// Of two requests at one moment that name the same revision (`If-Match`) Neutron carries out both, the second one
     /// when it tries again without a look at the revision. But it counts both: so an unbound port is claimed before it
-    /// is bound, and is theirs who has made the very next revision.
+    /// is bound. Who has made the very next revision has it; who has not waits whether there is another.
     async fn change_usage(&self, port: Port, ours: &Usage, by: Instant) -> Result<Port, Error> {
         let (neutron, id, mut now) = (self.neutron.by(by), port.id, port);
         let act = || told(format!("bind port {id} to host {}", self.settings.host));
@@ -132,6 +133,7 @@ impl Kuryr {
             if change == PortChange::default() {
                 return Ok(now);
             }
+            let start = Instant::now();
             let changed = neutron.update_at(id, &change, now.revision_number).await;
             let found = match changed {
                 // Or a request of ours whose reply was lost has changed it.
@@ -140,6 +142,14 @@ impl Kuryr {
                 }
                 other => Some(other.map_err(act())?),
             };
+            let found = match found {
+                Some(found) if claims && !is_next(&found, &now) => {
+                    sleep(until_decided(start.elapsed())).await;
+                    let later = neutron.find::<Port>(id).await.map_err(act())?;
+                    later.filter(|later| later.revision_number == found.revision_number)
+                }
+                found => found,
+            };
             let Some(found) = found else {
                 return Err(PortError::Changing(id).into());
             };
@@ -147,9 +157,6 @@ impl Kuryr {
             if is != *ours && is != claimed && is != was {
                 let whose = (&found).into();
                 return Err(PortError::Taken { whose }.into());
-            }
-            if claims && is == claimed && !is_next(&found, &now) {
-                return Err(PortError::Changing(id).into());
             }
             now = found;
         }
@@ -276,6 +283,12 @@ pub(crate) fn other_mac(port: &Port, asked: MacAddress) -> Error {
 fn is_next(port: &Port, before: &Port) -> bool {
     let next = before.revision_number.map(|before| before + 1);
     next.is_none() || port.revision_number == next
+}
+
+/// So long after a request that took so long, another one of the same moment has been carried out, and who has sent it has
+/// bound the port or seen that it is not his.
+fn until_decided(took: Duration) -> Duration {
+    (took * 3).clamp(Duration::from_millis(500), Duration::from_secs(3))
 }
 
 /// How often a port is tried to be changed that others change at the same time.

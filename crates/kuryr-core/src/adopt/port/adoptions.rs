@@ -74,10 +74,12 @@ impl PortAdoption {
     /// What is to be changed back in the port as it is now; not what others have changed meanwhile.
     pub(crate) fn change_back(&self, now: &Port) -> PortChange {
         let (mut to, now) = (self.before.clone(), Usage::from(now));
+        // Who has it now may call himself owner by the same name.
+        let is_others = now.device != self.ours.device && now.device != self.before.device;
         if now.host != self.ours.host {
             to.host.clone_from(&now.host);
         }
-        if now.owner != self.ours.owner {
+        if now.owner != self.ours.owner || is_others {
             to.owner.clone_from(&now.owner);
         }
         if now.device != self.ours.device {
@@ -274,9 +276,13 @@ mod tests {
             (Some("".into()), Some("".into()))
         );
         assert_eq!(back.device_id, None);
-        let back = adoption.change_back(&port("there", "compute:kuryr", "new"));
-        assert_eq!((back.host_id, back.device_id), (None, None));
-        let back = adoption.change_back(&port("", "", "theirs"));
-        assert_eq!(back, PortChange::default());
+        for others in [
+            port("there", "compute:kuryr", "new"),
+            port("", "", "theirs"),
+        ] {
+            assert_eq!(adoption.change_back(&others), PortChange::default());
+        }
+        let back = adoption.change_back(&port("here", "compute:kuryr", "new"));
+        assert_eq!((back.host_id, back.device_owner), (Some("".into()), None));
     }
 }
