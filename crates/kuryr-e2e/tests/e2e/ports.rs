@@ -41,6 +41,53 @@ fn a_port_that_exists_is_a_containers_for_a_while_and_then_what_it_was() {
 
 #[test]
 #[ignore = "needs the lab: make test"]
+fn a_port_that_two_hosts_want_at_once_is_one_containers_at_most() {
+    let here = Kuryr::begin();
+    let own = here.network("--subnet 10.20.0.0/24");
+    here.sleeper(&own, "--ip 10.20.0.50");
+    let peer = port_at("10.20.0.50");
+    let port = theirs_beside(&peer, "10.20.0.77");
+    let before = whole("port", port.id);
+    let there = Kuryr::begin_on("host2", "");
+    let adopted = there.network(&format!(
+        "--subnet 10.20.0.0/24 -o neutron.net.uuid={}",
+        peer.network_id
+    ));
+    let mut had = 0;
+    for _ in 0..5 {
+        let [one, other] = std::thread::scope(|scope| {
+            let both = [(&here, &own), (&there, &adopted)];
+            both.map(|(kuryr, network)| {
+                scope.spawn(move || kuryr.try_sleeper(network, "--ip 10.20.0.77"))
+            })
+            .map(|run| run.join().unwrap())
+        });
+        eprintln!("{} | {}", one.text, other.text);
+        let has_it = match (one.ok, other.ok) {
+            (true, true) => panic!("both have it"),
+            (false, false) => None,
+            (true, false) => Some((&here, one.text)),
+            (false, true) => Some((&there, other.text)),
+        };
+        if let Some((kuryr, container)) = has_it {
+            let host = port_at("10.20.0.77").host_id;
+            assert_eq!(host.as_deref(), Some(kuryr.host));
+            let remove = format!("rm -f {container}");
+            kuryr.docker(&remove).expect("docker rm");
+            had += 1;
+        }
+        within(Duration::from_secs(20), "the port as it was", || {
+            whole("port", port.id) == before
+        });
+    }
+    assert!(had > 0, "neither ever has it");
+    there.end();
+    wait(neutron().delete::<Port>(port.id)).unwrap();
+    here.end();
+}
+
+#[test]
+#[ignore = "needs the lab: make test"]
 fn what_docker_prunes_and_was_there_before_is_what_it_was() {
     let here = Kuryr::begin();
     let own = here.network("--subnet 10.20.0.0/24");
