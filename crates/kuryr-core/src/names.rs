@@ -195,6 +195,12 @@ const HALF: usize = 32;
 const LOWER: &str = "kuryr.net.uuid.lh";
 const UPPER: &str = "kuryr.net.uuid.uh";
 
+/// Whether this is an endpoint's identifier, as libnetwork gives them.
+pub(crate) fn is_endpoint(id: &str) -> bool {
+    const DIGITS: usize = 64;
+    id.len() == DIGITS && id.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

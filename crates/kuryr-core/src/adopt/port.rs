@@ -75,7 +75,8 @@ impl Kuryr {
             return Ok(false);
         }
         match port.host_id.as_deref() {
-            None | Some("") => Ok(true),
+            // Another call, of this host or another, has claimed it and is about to bind it.
+            None | Some("") => Ok(!is_claimed(port)),
             Some(host) if host == self.settings.host => Ok(!self.is_plugged(port.id).await?),
             Some(_) => Ok(false),
         }
@@ -277,6 +278,10 @@ pub(crate) fn other_mac(port: &Port, asked: MacAddress) -> Error {
         .into(),
         None => Error::Bug("a port was adopted by an address that it has not"),
     }
+}
+
+fn is_claimed(port: &Port) -> bool {
+    port.device_owner == names::DEVICE_OWNER && names::is_endpoint(&port.device_id)
 }
 
 /// Whether nobody has changed a port between the two; yes where Neutron does not count.

@@ -111,7 +111,7 @@ impl Kuryr {
         let mut lonely = Vec::new();
         for plugged in plugged.into_values() {
             if let Ok(port) = plugged.interface_id.parse::<PortId>()
-                && (is_endpoint(&plugged.owner) || names::is_pool_port(&plugged.owner))
+                && (names::is_endpoint(&plugged.owner) || names::is_pool_port(&plugged.owner))
                 && !self.endpoints.use_port(port)
                 && !self.port_pools.has(port)
                 && !self.has_container(port, Some(&plugged)).await?
@@ -171,12 +171,5 @@ async fn those_there<T>(
     Ok(there)
 }
 
-/// Whether an owner is an endpoint, as runtimes name them: what else is plugged is not for a container.
-fn is_endpoint(owner: &str) -> bool {
-    owner.len() == ENDPOINT && owner.bytes().all(|digit| digit.is_ascii_hexdigit())
-}
-
-/// The digits of libnetwork's identifiers.
-const ENDPOINT: usize = 64;
 /// How many ports are asked for in one request: its address has to stay under what servers take.
 const AT_ONCE: usize = 50;
