@@ -128,8 +128,8 @@ impl Kuryr {
         };
         for _ in 0..ATTEMPTS {
             let was = Usage::from(&now);
-            let is_bound = was.host.as_ref().is_some_and(|host| !host.is_empty());
-            let claims = !is_bound && was != claimed;
+            let is_unbound = was.host.as_deref().is_none_or(str::is_empty);
+            let claims = is_unbound && was != claimed;
             let change = was.change_to(if claims { &claimed } else { ours });
             if change == PortChange::default() {
                 return Ok(now);

@@ -19,7 +19,7 @@ impl World {
     }
 
     /// A container that has taken its interface.
-    async fn runs(&self, made: &Made) -> Container {
+    pub(crate) async fn runs(&self, made: &Made) -> Container {
         let container = self.run(made).await.unwrap();
         for vif in self.host.plugged() {
             self.host.take(&vif.attachment.host, true);
@@ -29,8 +29,12 @@ impl World {
 
     /// The time in which whatever a crash has left goes by itself.
     pub(crate) async fn two_minutes_pass(&self) {
-        let two_minutes = Duration::from_secs(120);
-        let never = tokio::time::timeout(two_minutes, self.kuryr.keep_releasing_orphans()).await;
+        self.passes(Duration::from_secs(120)).await;
+    }
+
+    /// So much time, in which orphans are looked for.
+    pub(crate) async fn passes(&self, time: Duration) {
+        let never = tokio::time::timeout(time, self.kuryr.keep_releasing_orphans()).await;
         never.expect_err("it goes on");
     }
 

@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use kuryr_testkit::notebook::Notebook;
 use neutron_api::Port;
 
 use crate::world::{World, subnet};
+
+const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 /// Orphans of the old name included, until the host has that name again.
 #[tokio::test(start_paused = true)]
 async fn a_renamed_host_keeps_its_containers_and_touches_nothing_of_its_old_name() {
     for (mut world, warm) in [(World::new(), false), (World::warm(), true)] {
         let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
-        let running = world.run(&made).await.unwrap();
-        take_all(&world.host);
+        let running = world.runs(&made).await;
         let forgotten = world.reserve(&made).await;
         let its = world.port_of(&running).await;
         tokio::time::sleep(Duration::from_secs(30)).await;
         world.restart_with(|settings| "renamed".clone_into(&mut settings.host));
         let mut before = world.all::<Port>().await;
-        world.ten_minutes_pass().await;
+        world.passes(TEN_MINUTES).await;
         assert_eq!(world.all::<Port>().await, before);
 
         let second = world.run(&made).await.unwrap();
@@ -27,7 +27,7 @@ async fn a_renamed_host_keeps_its_containers_and_touches_nothing_of_its_old_name
         assert_eq!(port.host_id.as_deref(), Some("renamed"));
         world.stop(&made, &second).await;
         world.stop(&made, &running).await;
-        world.ten_minutes_pass().await;
+        world.passes(TEN_MINUTES).await;
         let mut left = world.all::<Port>().await;
         left.retain(|port| port.host_id.as_deref() == Some("host1"));
         before.retain(|port| port.id != its.id);
@@ -44,22 +44,8 @@ async fn a_renamed_host_keeps_its_containers_and_touches_nothing_of_its_old_name
             continue;
         }
         world.restart();
-        world.ten_minutes_pass().await;
+        world.passes(TEN_MINUTES).await;
         world.delete_network(&made).await;
         world.assert_nothing_left("after both names").await;
-    }
-}
-
-fn take_all(host: &Notebook) {
-    for vif in host.plugged() {
-        host.take(&vif.attachment.host, true);
-    }
-}
-
-impl World {
-    async fn ten_minutes_pass(&self) {
-        let ten_minutes = Duration::from_secs(600);
-        let never = tokio::time::timeout(ten_minutes, self.kuryr.keep_releasing_orphans()).await;
-        never.expect_err("it goes on");
     }
 }

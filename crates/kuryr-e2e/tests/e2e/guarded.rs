@@ -4,11 +4,8 @@ use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use neutron_api::{NewSecurityGroup, SecurityGroup};
-use neutron_client::Filter;
-
 use crate::lab::{Kuryr, enter, within};
-use crate::traces::{neutron, wait};
+use crate::ports::{other_group, remove_group};
 use crate::warm::wait_until_warm;
 
 /// Datagrams to every address of 10.20.0.0/27, a hundred times a second.
@@ -72,12 +69,7 @@ impl Kuryr {
 fn nothing_reaches_a_container_before_its_security_groups_hold() {
     let kuryr = Kuryr::begin_on("host1", "[port_pool]\nmin = 3");
     let network = kuryr.network("--subnet 10.20.0.0/27");
-    // The default group lets in its own members: who is to be kept out must be in another.
-    let new = NewSecurityGroup {
-        name: kuryr.driver.clone(),
-        ..NewSecurityGroup::default()
-    };
-    let group = wait(neutron().create(&new, &Filter::new())).unwrap();
+    let group = other_group(&kuryr);
     let options = format!(
         "name={network},driver-opt=neutron.port.security_groups={}",
         group.name
@@ -92,9 +84,9 @@ fn nothing_reaches_a_container_before_its_security_groups_hold() {
         "",
         "",
         "",
-        "--ip 10.20.0.28",
-        "--ip 10.20.0.29",
-        "--ip 10.20.0.30",
+        "--mac-address 02:00:00:00:00:28",
+        "--mac-address 02:00:00:00:00:29",
+        "--mac-address 02:00:00:00:00:30",
     ] {
         let container = kuryr.sleeper(&network, how);
         sleep(Duration::from_millis(500));
@@ -114,10 +106,6 @@ fn nothing_reaches_a_container_before_its_security_groups_hold() {
     }
     drop(flood);
     kuryr.clear();
-    within(
-        Duration::from_secs(20),
-        "the stranger's group unused",
-        || wait(neutron().delete::<SecurityGroup>(group.id)).is_ok(),
-    );
+    remove_group(&group);
     kuryr.end();
 }

@@ -288,7 +288,7 @@ impl Kuryr {
     pub(crate) fn end(mut self) {
         self.clear();
         let before = self.before.as_ref().unwrap();
-        let left = before.left_on(self.host);
+        let left = before.left_on(self.host, Duration::from_secs(30));
         assert!(left.is_empty(), "left behind:\n{left}\n{}", self.log());
         self.stop("-TERM");
         let before = self.before.as_ref().unwrap();

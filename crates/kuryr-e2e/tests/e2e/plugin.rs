@@ -139,7 +139,7 @@ impl Swarm {
     fn end(mut self) {
         self.clear();
         for ((host, _), before) in NODES.iter().zip(&self.before) {
-            let left = before.left_on(host);
+            let left = before.left_on(host, Duration::from_secs(30));
             assert!(left.is_empty(), "left behind on {host}: {left}");
         }
         self.ended = true;

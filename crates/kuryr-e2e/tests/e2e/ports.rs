@@ -130,12 +130,7 @@ fn what_docker_prunes_and_was_there_before_is_what_it_was() {
 fn what_a_container_exposes_is_let_in_and_nothing_else() {
     let kuryr = Kuryr::begin();
     let network = kuryr.network("--subnet 10.20.0.0/24");
-    // The default group lets in its own members: who is to be kept out must be in another.
-    let new = NewSecurityGroup {
-        name: kuryr.driver.clone(),
-        ..NewSecurityGroup::default()
-    };
-    let group = wait(neutron().create(&new, &Filter::new())).unwrap();
+    let group = other_group(&kuryr);
     let server = kuryr.sleeper(&network, "--ip 10.20.0.80 --expose 8080 --expose 53/udp");
     for port in [8080, 8081] {
         let serve = format!("exec -d {server} nc -ll -p {port} -e echo served");
@@ -167,10 +162,7 @@ fn what_a_container_exposes_is_let_in_and_nothing_else() {
     kuryr
         .docker(&format!("rm -f {server} {client}"))
         .expect("docker rm");
-    within(Duration::from_secs(20), "the client's group unused", || {
-        let deleted = wait(neutron().delete::<SecurityGroup>(group.id));
-        deleted.is_ok()
-    });
+    remove_group(&group);
     kuryr.end();
 }
 
@@ -233,6 +225,22 @@ fn a_host_of_the_lab_is_ready_for_an_upgrade() {
     }
     assert!(!said.text.contains("Result: Failure"), "{}", said.text);
     kuryr.end();
+}
+
+/// The default group lets in its own members: who is to be kept out must be in another.
+pub(crate) fn other_group(kuryr: &Kuryr) -> SecurityGroup {
+    let new = NewSecurityGroup {
+        name: kuryr.driver.clone(),
+        ..NewSecurityGroup::default()
+    };
+    wait(neutron().create(&new, &Filter::new())).unwrap()
+}
+
+/// Once no port is in it.
+pub(crate) fn remove_group(group: &SecurityGroup) {
+    within(Duration::from_secs(20), "the group unused", || {
+        wait(neutron().delete::<SecurityGroup>(group.id)).is_ok()
+    });
 }
 
 /// A port with all its fields but those that count and date its changes, as the command shows it.

@@ -61,7 +61,7 @@ fn under_systemd_containers_start_and_stop_as_without() {
     ping("service-a", "service-c");
     docker("rm -f service-a service-b service-c");
     docker("network rm service");
-    let left = before.left_on(HOST);
+    let left = before.left_on(HOST, Duration::from_secs(30));
     assert!(left.is_empty(), "left behind:\n{left}\n{}", unit.log());
     for said in ["not permitted", "Read-only", "WARN"] {
         assert!(!unit.log().contains(said), "{said}: {}", unit.log());

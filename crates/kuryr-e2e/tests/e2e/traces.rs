@@ -47,10 +47,10 @@ impl Traces {
         Self(all)
     }
 
-    /// What differs on a host from these once it has had half a minute to come to rest.
-    pub(crate) fn left_on(&self, host: &str) -> String {
+    /// What differs on a host from these once it has had so much time to come to rest.
+    pub(crate) fn left_on(&self, host: &str, patience: Duration) -> String {
         let mut left = String::new();
-        until(Duration::from_secs(30), || {
+        until(patience, || {
             left = self.difference(&Self::now(host));
             left.is_empty()
         });

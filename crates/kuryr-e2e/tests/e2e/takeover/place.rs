@@ -285,7 +285,11 @@ impl Place {
         self.stop_kuryr();
         lab(&["python", HOST, "down"]).expect("lab python down");
         self.live_restore(false);
-        let left = self.before.take().unwrap().left_on(HOST);
+        let left = self
+            .before
+            .take()
+            .unwrap()
+            .left_on(HOST, Duration::from_secs(20));
         assert!(left.is_empty(), "left behind:\n{left}\n{}", self.log());
     }
 
