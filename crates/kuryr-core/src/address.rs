@@ -153,6 +153,24 @@ impl Kuryr {
         ask: AddressRequest,
         by: Instant,
     ) -> Result<IpAddr, Error> {
+        let outcome = self.reserve_as_it_is(net, subnet, ask, by).await;
+        if let (Err(error), Some(address)) = (&outcome, ask.address)
+            && error.is_in_use()
+            && self.may_be_had_by_now(net, address, by).await
+        {
+            return self.reserve_as_it_is(net, subnet, ask, by).await;
+        }
+        outcome
+    }
+
+    /// The same with the warm ports that are there now.
+    async fn reserve_as_it_is(
+        &self,
+        net: &Arc<Net>,
+        subnet: &Subnet,
+        ask: AddressRequest,
+        by: Instant,
+    ) -> Result<IpAddr, Error> {
         if names::is_of_manager(&net.of) {
             return self.reserve_for_nodes(net, subnet, ask, by).await;
         }
@@ -215,7 +233,10 @@ impl Kuryr {
             }
             // Containers that have just gone may still have their ports, and nobody may lack an
             // address or a port because we keep some for others.
-            Err(error) if error.is_shortage() || error.is_over_quota() => {
+            Err(error)
+                if error.is_over_quota()
+                    || error.is_shortage() && !(error.is_taken() && ask.address.is_some()) =>
+            {
                 let given_up = match error.is_over_quota() {
                     true => self.give_up_all_warm(by).await,
                     false => self.give_up_warm(net.id, None, by).await,

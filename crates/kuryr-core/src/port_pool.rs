@@ -296,9 +296,12 @@ impl State {
                 return true;
             }
         }
-        self.ready
-            .iter()
-            .any(|warm| has_address(&warm.port, address))
+        self.has_ready_at(address)
+    }
+
+    fn has_ready_at(&self, address: IpAddr) -> bool {
+        let mut ready = self.ready.iter();
+        ready.any(|warm| has_address(&warm.port, address))
     }
 
     /// How many there are or are going to be.

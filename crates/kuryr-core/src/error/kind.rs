@@ -3,7 +3,7 @@
 use http::StatusCode;
 use kuryr_vif::PublishError;
 
-use super::Error;
+use super::{Error, PortError};
 
 /// What kind of failure it is, for a front end's status code.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -104,7 +104,13 @@ impl Error {
         matches!(self, Self::Neutron { source, .. } if source.fault() == Some("OverQuota"))
     }
 
-    /// Whether another port has the address that was asked for.
+    /// Whether another port has the address that was asked for, and can't be had with it.
+    pub(crate) fn is_in_use(&self) -> bool {
+        let is_whose = |error: &PortError| matches!(error, PortError::AddressInUse { .. });
+        self.is_taken() || matches!(self, Self::Port(error) if is_whose(error))
+    }
+
+    /// Whether Neutron says that another port has the address that was asked for.
     pub(crate) fn is_taken(&self) -> bool {
         matches!(self, Self::Neutron { source, .. }
             if matches!(source.fault(), Some("IpAddressAlreadyAllocated" | "IpAddressInUse")))

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use neutron_api::{NewPort, Port, Subnet, SubnetId, WantedIp};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::recycle::share;
@@ -65,6 +65,22 @@ impl Kuryr {
         // An earlier run may have left the port that has it.
         self.complete(net, &self.port_pool(net), by).await;
         self.port_pools.take_at(&net.of, address)
+    }
+
+    /// Whether an address that was in use may be had by now: of a warm port that was just being made, for
+    /// which it waits, or because its port is going.
+    pub(crate) async fn may_be_had_by_now(&self, net: &Net, address: IpAddr, by: Instant) -> bool {
+        if self.debts.may_free(net.id, Some(address)) {
+            return true;
+        }
+        let Some(pool) = self.port_pools.get(&net.of) else {
+            return false;
+        };
+        let made_meanwhile = match pool.turn.try_lock() {
+            Ok(_) => false,
+            Err(_) => timeout_at(by, pool.turn.lock()).await.is_ok(),
+        };
+        made_meanwhile || pool.state().has_ready_at(address)
     }
 
     /// A warm port for an endpoint that wants nothing in particular.

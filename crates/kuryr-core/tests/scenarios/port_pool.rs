@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::Method;
 use kuryr_testkit::faulty::Fate;
+use kuryr_testkit::notebook::Trouble;
 use neutron_api::{Port, PortChange};
 use tokio::time::sleep;
 
@@ -229,6 +230,43 @@ async fn a_wanted_address_of_a_warm_port_is_had_with_that_port() {
         .unwrap();
     world.wire.plan(|_, _| Fate::Pass);
     assert_eq!(world.port_of(&container).await.id, port.id);
+}
+
+/// Neutron has the port already, which waits to be plugged, or makes it while it is asked for one with its address.
+#[tokio::test(start_paused = true)]
+async fn a_wanted_address_whose_warm_port_is_just_being_made_is_had_with_that_port() {
+    const FILLING: Duration = Duration::from_secs(1);
+    for is_made in [true, false] {
+        let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+        for _ in 0..4 {
+            world.run(&made).await.unwrap();
+        }
+        let wanted = lowest_free(&world).await;
+        world.host.meet(Some(Trouble::Delay(FILLING)));
+        world.wire.plan(move |_, request| {
+            let is_many = request.body().starts_with(b"{\"ports\"");
+            match *request.method() {
+                Method::POST if is_many && !is_made => Fate::Take(FILLING),
+                Method::POST if !is_many => Fate::Take(FILLING * 2),
+                _ => Fate::Pass,
+            }
+        });
+        let begun = |line: &String| line.starts_with("POST");
+        while !world.wire.log().iter().any(begun) {
+            sleep(Duration::from_millis(10)).await;
+        }
+        sleep(FILLING / 2).await;
+        assert_eq!(lowest_free(&world).await != wanted, is_made);
+        let warm = async {
+            sleep(FILLING).await;
+            let has_it = |port: &Port| port.fixed_ips[0].ip_address.to_string() == wanted;
+            world.all::<Port>().await.into_iter().find(has_it)
+        };
+        let started = world.run_with(&made, Some(&wanted), None);
+        let (warm, container) = tokio::join!(warm, started);
+        let port = world.port_of(&container.unwrap()).await;
+        assert_eq!(warm.unwrap().id, port.id);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -468,6 +506,15 @@ async fn warmed(plan: &Plan) -> (World, Made) {
     sleep(A_WHILE).await;
     assert!(world.all::<Port>().await.len() >= 2);
     (world, made)
+}
+
+/// The address that Neutron gives next.
+async fn lowest_free(world: &World) -> String {
+    let ports = world.all::<Port>().await;
+    let ips = ports.iter().flat_map(|port| &port.fixed_ips);
+    let taken: HashSet<String> = ips.map(|ip| ip.ip_address.to_string()).collect();
+    let mut free = (2..255).map(|last| format!("10.20.0.{last}"));
+    free.find(|address| !taken.contains(address)).unwrap()
 }
 
 async fn ids(world: &World) -> HashSet<String> {
