@@ -52,7 +52,7 @@ pub(super) async fn pay(
             endpoint,
             name,
             ..
-        } => label(neutron, *port, endpoint, name.as_deref()).await,
+        } => label(neutron, guest, *port, endpoint, name.as_deref()).await,
         Debt::DeletePort {
             port,
             network,
@@ -257,6 +257,7 @@ async fn delete_all<R: Resource>(
 /// A port that is gone needs no label.
 async fn label(
     neutron: &Neutron,
+    guest: &Guest,
     port: PortId,
     endpoint: &EndpointId,
     name: Option<&str>,
@@ -271,10 +272,15 @@ async fn label(
         let tags = names::port_tags(endpoint.as_str());
         if name.is_some() {
             neutron.replace_tags::<Port>(port, &tags).await?;
-            return neutron.update(port, &change).await.map(drop);
         }
-        neutron.update(port, &change).await?;
-        neutron.replace_tags::<Port>(port, &tags).await
+        let labelled = neutron.update(port, &change).await?;
+        if guest.put_back_on_trunk(neutron, &labelled).await? {
+            neutron.update(port, &change).await?;
+        }
+        match name {
+            Some(_) => Ok(()),
+            None => neutron.replace_tags::<Port>(port, &tags).await,
+        }
     };
     match labelled.await {
         Err(error) if error.is_absence() => Ok(()),

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 use super::{Guest, LONGEST_PAUSE, OwnPort, PATIENCE, chance, listed};
 use crate::error::{Error, plugging, told};
 use crate::kuryr::Kuryr;
+use crate::names;
 
 /// The trunk that a port of the guest's own carries.
 #[derive(Clone, Debug)]
@@ -83,6 +84,40 @@ impl Guest {
         Place { guest: self, port }
     }
 
+    /// Makes a container's port the subport again that it was before the container came, with the VLAN id
+    /// that is plugged, if somebody has taken it off the trunk meanwhile. True if it was: then it has to be
+    /// said again whose it is.
+    pub(crate) async fn put_back_on_trunk(
+        &self,
+        neutron: &Neutron,
+        port: &Port,
+    ) -> Result<bool, neutron_client::Error> {
+        let vlan = self.waiting_subports().get(&port.id).copied();
+        let (Some(vlan), Some(own)) = (vlan, self.known_trunk()) else {
+            return Ok(false);
+        };
+        if port.device_owner == names::SUBPORT_OWNER {
+            return Ok(false);
+        }
+        neutron.update(port.id, &of_nobody()).await?;
+        match neutron
+            .add_subports(own.id, &[Subport::tagged(port.id, vlan)])
+            .await
+        {
+            Err(error) if error.is_passing() => return Err(error),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, port = %port.id, trunk = %own.id, "somebody has taken the port of a container off \
+                    the trunk, and it can't be on it again with VLAN id {vlan}: the container has no network until it is \
+                    started again");
+            }
+            Ok(()) => {
+                tracing::warn!(port = %port.id, trunk = %own.id, "somebody had taken the port of a container off the trunk: it is on it again");
+            }
+        }
+        Ok(true)
+    }
+
     /// Makes a port not exist, whatever trunk it is a subport of.
     pub(crate) async fn delete_port(
         &self,
@@ -137,6 +172,14 @@ async fn remove(
     match neutron.remove_subports(trunk, &[port]).await {
         Err(error) if !error.is_absence() => Err(error),
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Neutron takes no port as a subport that says whose it is.
+fn of_nobody() -> PortChange {
+    PortChange {
+        device_id: Some(String::new()),
+        ..PortChange::default()
     }
 }
 
@@ -328,17 +371,13 @@ impl Kuryr {
         Ok(there.chain(here).collect())
     }
 
-    /// Neutron takes no port as a subport that says whose it is; it says so again when it is labelled.
+    /// It says whose it is again when it is labelled.
     async fn line_up(&self, port: &Port, by: Instant) -> Result<Place<'_>, Error> {
         if port.device_id.is_empty() {
             return Ok(self.guest.line_up(port.id));
         }
-        let change = PortChange {
-            device_id: Some(String::new()),
-            ..PortChange::default()
-        };
         let act = told(format!("make port {} ready to be a subport", port.id));
-        let changed = self.neutron.by(by).update(port.id, &change).await;
+        let changed = self.neutron.by(by).update(port.id, &of_nobody()).await;
         changed.map_err(act)?;
         Ok(self.guest.line_up(port.id))
     }

@@ -8,8 +8,10 @@ use std::time::Duration;
 use kuryr_core::{Driver, Drivers, Orphan};
 use kuryr_testkit::faulty::Fate;
 use kuryr_vif::{Sharing, Switch};
-use neutron_api::{MacAddress, Network, NewPort, NewTrunk, Port, PortStatus, Subport, Trunk};
-use neutron_api::{TrunkChange, TrunkId};
+use neutron_api::{
+    MacAddress, Network, NewPort, NewTrunk, Port, PortId, PortStatus, Subport, Trunk, TrunkChange,
+    TrunkId,
+};
 use neutron_embedded::EmbeddedSettings;
 use serde_json::json;
 use tokio::task::JoinSet;

@@ -145,6 +145,32 @@ async fn a_subport_that_somebody_took_off_the_trunk_is_on_it_again_before_it_has
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_warm_subport_that_somebody_took_off_the_trunk_is_on_it_again_soon_after_a_container_has_it()
+ {
+    let (world, made, trunk) = warmed().await;
+    let warm = subports(&world, trunk).await;
+    let ports: Vec<PortId> = warm.iter().map(|subport| subport.port_id).collect();
+    let removed = world.neutron.remove_subports(trunk, &ports).await;
+    removed.unwrap();
+    let container = world.run(&made).await.unwrap();
+    sleep(A_WHILE).await;
+    let port = world.port_of(&container).await;
+    let vlan = *vlans_plugged(&world).last().unwrap();
+    assert!(ports.contains(&port.id));
+    assert!(
+        places(&world, trunk)
+            .await
+            .contains(&(port.id.to_string(), vlan))
+    );
+    assert_eq!(port.device_id, container.id.as_str());
+    world.stop(&made, &container).await;
+    world.delete_network(&made).await;
+    assert!(world.kuryr.settled(soon()).await);
+    assert_eq!(subports(&world, trunk).await, []);
+    assert_eq!(self::ports(&world).await, []);
+}
+
 /// One request for each batch, however many ports it has.
 #[tokio::test(start_paused = true)]
 async fn warm_subports_are_added_many_in_one_request() {
