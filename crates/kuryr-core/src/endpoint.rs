@@ -112,7 +112,9 @@ impl Kuryr {
             self.open(&endpoint.port, id, exposed, by)
         );
         opened.and(wired)?;
-        self.announce(&endpoint, by).await;
+        if !self.is_announced(&net, &endpoint) {
+            self.announce(&endpoint.plugged, &endpoint.port, by).await;
+        }
         let (mut gateways, mut routes) = (Vec::new(), Vec::new());
         for subnet in endpoint
             .port

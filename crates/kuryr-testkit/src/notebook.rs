@@ -20,6 +20,7 @@ pub struct Notebook {
     taken: Mutex<BTreeSet<IfName>>,
     published: Mutex<BTreeMap<String, Vec<PublishedPort>>>,
     cards: Mutex<BTreeMap<IfName, Vec<FreeFunction>>>,
+    announced: Mutex<Vec<(String, MacAddress)>>,
     trouble: Mutex<Option<Trouble>>,
     pace: OnceLock<Pace>,
 }
@@ -92,6 +93,7 @@ impl Notebook {
             taken: noted(&self.taken),
             published: noted(&self.published),
             cards: noted(&self.cards),
+            announced: Mutex::default(),
             trouble: Mutex::default(),
             pace: OnceLock::new(),
         }
@@ -100,6 +102,15 @@ impl Notebook {
     /// What is plugged now, in the order of plugging.
     pub fn plugged(&self) -> Vec<Vif> {
         self.notes().clone()
+    }
+
+    /// Which Neutron ports' MAC addresses were announced to their neighbours, since this was last asked.
+    pub fn announced(&self) -> Vec<(String, MacAddress)> {
+        let mut announced = self
+            .announced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut announced)
     }
 
     /// The ports that lead to the interface of this Neutron port.
@@ -154,11 +165,16 @@ impl Plug for Notebook {
 
     async fn announce(
         &self,
-        _: &Attachment,
-        _: MacAddress,
+        attachment: &Attachment,
+        mac: MacAddress,
         _: &[IpAddr],
         _: Instant,
     ) -> Result<(), Error> {
+        let mut announced = self
+            .announced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        announced.push((attachment.interface_id.clone(), mac));
         Ok(())
     }
 

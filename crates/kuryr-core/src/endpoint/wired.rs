@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use kuryr_vif::{Sharing, Switch};
+use kuryr_vif::{Attachment as Plugged, Sharing, Switch};
 use neutron_api::{Port, PortId, PortStatus};
 use tokio::time::{Instant, sleep};
 
 use super::Endpoint;
 use crate::error::{Error, plugging, told};
 use crate::kuryr::Kuryr;
+use crate::names;
+use crate::view::Net;
 
 impl Kuryr {
     pub(super) async fn wait_until_wired(
@@ -56,10 +58,17 @@ impl Kuryr {
         Ok(())
     }
 
+    /// Whether an endpoint's addresses and its MAC address are those of a port that was announced when it
+    /// became a warm one.
+    pub(super) fn is_announced(&self, net: &Net, endpoint: &Endpoint) -> bool {
+        self.hands_interfaces_on(net)
+            && endpoint.lent.is_some()
+            && names::is_pool_port(&endpoint.port.name)
+    }
+
     /// Neighbours may remember the address's last owner. A container can live with that for a
     /// while, so a failure is told and nothing more.
-    pub(super) async fn announce(&self, endpoint: &Endpoint, by: Instant) {
-        let (port, plugged) = (&endpoint.port, &endpoint.plugged);
+    pub(crate) async fn announce(&self, plugged: &Plugged, port: &Port, by: Instant) {
         let addresses: Vec<IpAddr> = port.fixed_ips.iter().map(|ip| ip.ip_address).collect();
         let mac = port.mac_address.octets().into();
         if let Err(error) = self.host.announce(plugged, mac, &addresses, by).await {

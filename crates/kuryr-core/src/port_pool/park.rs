@@ -33,7 +33,8 @@ impl Kuryr {
     }
 
     /// Makes a port, which was made just now (`new`) or is one already, ready for whoever comes next, and
-    /// waits until the switch forwards for it. Returns the port as it is then.
+    /// waits until the switch forwards for it. Its neighbours hear of it now, and not from its containers: to
+    /// them it is always the same. Returns the port as it is then.
     pub(super) async fn park(
         &self,
         net: &Net,
@@ -59,6 +60,7 @@ impl Kuryr {
             .wired(&vif.attachment, until)
             .await
             .map_err(act())?;
+        self.announce(&vif.attachment, port, by).await;
         Ok(port.clone())
     }
 

@@ -88,6 +88,23 @@ async fn a_port_goes_from_one_container_to_the_next() {
     }
 }
 
+/// A port's neighbours need to hear of it once, and not while a container waits.
+#[tokio::test(start_paused = true)]
+async fn a_warm_port_is_announced_before_a_container_has_it_unless_its_mac_address_is_another() {
+    let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    let warm: HashSet<String> = world.host.announced().into_iter().map(|it| it.0).collect();
+    let container = world.run(&made).await.unwrap();
+    assert_eq!(world.host.announced(), []);
+    let port = world.port_of(&container).await.id.to_string();
+    assert!(warm.contains(&port), "{port} of {warm:?}");
+    let mac = "02:00:00:00:00:01".parse().unwrap();
+    let other = world.run_with(&made, None, Some(mac)).await.unwrap();
+    let other = world.port_of(&other).await.id.to_string();
+    let announced = world.host.announced();
+    let octets: kuryr_vif::MacAddress = mac.octets().into();
+    assert!(announced.contains(&(other, octets)), "{announced:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_a_container_that_is_gone_at_once_neutron_never_hears() {
     let (world, made) = warmed(&dual_stack()).await;

@@ -38,6 +38,7 @@ pub(crate) struct Link {
     pub(crate) kind: String,
     pub(crate) mac: [u8; 6],
     pub(crate) mtu: u32,
+    pub(crate) is_up: bool,
     /// What its users have noted of it.
     pub(crate) alias: String,
     /// The index of the bridge that it is a port of, or 0.
@@ -93,6 +94,7 @@ fn read(message: LinkMessage) -> Link {
     };
     let odd = LinkFlags::Promisc | LinkFlags::Allmulti | LinkFlags::Debug;
     link.is_touched = message.header.flags.intersects(odd);
+    link.is_up = message.header.flags.contains(LinkFlags::Up);
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::Promiscuity(count) => link.is_touched |= count != 0,

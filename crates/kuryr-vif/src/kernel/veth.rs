@@ -161,9 +161,17 @@ pub(crate) fn put_to_sleep(container: &IfName) -> Result<(), Error> {
 
 /// Brings up the host end; on a Linux bridge also makes it a port of that. Where nothing else says
 /// whose it is, it does.
+///
+/// One that is as it shall be is left alone: whoever listens, as ovs-vswitchd, looks at all interfaces
+/// again whenever one is set, though to what it is.
 fn bring_up(attachment: &Attachment) -> Result<(), Error> {
     let host = &attachment.host;
     let mut kernel = open(host)?;
+    let mark = mark::write(attachment);
+    let says_all_by_itself = attachment.switch.joined().is_none() && mark.is_none();
+    if says_all_by_itself && find(&mut kernel, host)?.is_some_and(|link| link.is_up) {
+        return Ok(());
+    }
     keep_addresses_off(&mut kernel, host)?;
     let mut change = flagged(host, LinkFlags::Up, LinkFlags::Up);
     if let Some(bridge) = attachment.switch.joined() {
@@ -175,7 +183,6 @@ fn bring_up(attachment: &Attachment) -> Result<(), Error> {
         })?;
         change.attributes.push(LinkAttribute::Controller(index));
     }
-    let mark = mark::write(attachment);
     change.attributes.extend(mark.map(LinkAttribute::IfAlias));
     kernel
         .ask(Message::SetLink(change), 0)
