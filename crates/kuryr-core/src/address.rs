@@ -155,10 +155,11 @@ impl Kuryr {
     ) -> Result<IpAddr, Error> {
         let outcome = self.reserve_as_it_is(net, subnet, ask, by).await;
         if let (Err(error), Some(address)) = (&outcome, ask.address)
-            && error.is_in_use()
+            && error.is_in_use_by_pool_of(&self.settings.host)
             && self.may_be_had_by_now(net, address, by).await
         {
-            return self.reserve_as_it_is(net, subnet, ask, by).await;
+            let again = self.reserve_as_it_is(net, subnet, ask, by).await;
+            return again.or(outcome);
         }
         outcome
     }

@@ -112,7 +112,7 @@ impl Kuryr {
             self.open(&endpoint.port, id, exposed, by)
         );
         opened.and(wired)?;
-        if !self.is_announced(&net, &endpoint) {
+        if !self.port_pools.take_announced(&endpoint.port) {
             self.announce(&endpoint.plugged, &endpoint.port, by).await;
         }
         let (mut gateways, mut routes) = (Vec::new(), Vec::new());

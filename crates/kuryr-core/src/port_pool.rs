@@ -10,13 +10,13 @@ mod find;
 mod park;
 mod recycle;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use neutron_api::{NetworkId as NeutronNetworkId, Port, PortId, SubnetId};
+use neutron_api::{MacAddress, NetworkId as NeutronNetworkId, Port, PortId, SubnetId};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
@@ -57,6 +57,8 @@ impl Default for PortPoolSettings {
 /// The warm ports of all networks.
 pub(crate) struct PortPools {
     all: Mutex<HashMap<NetworkId, Arc<PortPool>>>,
+    /// What the neighbours of ports have heard that no container has joined since.
+    announced: Mutex<HashMap<PortId, Announced>>,
     settings: PortPoolSettings,
     /// A host never floods Neutron, however many networks it has.
     at_once: Semaphore,
@@ -100,6 +102,22 @@ struct State {
     closed: bool,
 }
 
+/// Where a port's addresses are, as its neighbours know it.
+#[derive(Eq, PartialEq)]
+struct Announced {
+    mac: MacAddress,
+    addresses: HashSet<IpAddr>,
+}
+
+impl From<&Port> for Announced {
+    fn from(port: &Port) -> Self {
+        Self {
+            mac: port.mac_address,
+            addresses: port.fixed_ips.iter().map(|ip| ip.ip_address).collect(),
+        }
+    }
+}
+
 /// A port that waits for an endpoint.
 struct Warm {
     port: Port,
@@ -133,6 +151,7 @@ impl PortPools {
     pub(crate) fn new(settings: PortPoolSettings) -> Self {
         Self {
             all: Mutex::default(),
+            announced: Mutex::default(),
             settings,
             at_once: Semaphore::new(AT_ONCE),
             settled_from: Instant::now() + AFTER_RESTART,
@@ -193,6 +212,29 @@ impl PortPools {
     pub(crate) fn has(&self, port: PortId) -> bool {
         self.find(|pool| pool.state().has(port).then_some(()))
             .is_some()
+    }
+
+    /// The pools of the container networks that are on this Neutron network.
+    fn on(&self, network: NeutronNetworkId) -> Vec<Arc<PortPool>> {
+        let all = self.all();
+        let on = all.values().filter(|pool| pool.network == network);
+        on.cloned().collect()
+    }
+
+    /// Notes that a port's neighbours have heard of it.
+    fn note_announced(&self, port: &Port) {
+        self.announced().insert(port.id, port.into());
+    }
+
+    /// Whether a port's neighbours have heard of it as it is now, since it was made or its last container went.
+    pub(crate) fn take_announced(&self, port: &Port) -> bool {
+        self.announced().remove(&port.id) == Some(port.into())
+    }
+
+    fn announced(&self) -> MutexGuard<'_, HashMap<PortId, Announced>> {
+        self.announced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The ports of a Neutron network, or the one that has this address, that wait in pools or are on
@@ -296,12 +338,17 @@ impl State {
                 return true;
             }
         }
-        self.has_ready_at(address)
+        self.ready
+            .iter()
+            .any(|warm| has_address(&warm.port, address))
     }
 
-    fn has_ready_at(&self, address: IpAddr) -> bool {
-        let mut ready = self.ready.iter();
-        ready.any(|warm| has_address(&warm.port, address))
+    fn has_at(&self, address: IpAddr) -> bool {
+        let ready = self.ready.iter().map(|warm| &warm.port);
+        let returning = self.returning.values().map(|returning| &returning.port);
+        ready
+            .chain(returning)
+            .any(|port| has_address(port, address))
     }
 
     /// How many there are or are going to be.

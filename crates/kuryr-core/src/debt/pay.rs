@@ -1,9 +1,11 @@
 //! How each debt is paid: each can be paid any number of times.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use neutron_api::{Network, Port, PortChange, PortId, Resource, Subnet, SubnetPool};
 use neutron_client::{Filter, Neutron};
+use tokio::time::sleep;
 
 use super::{Debt, MadePool, is_ours, made_pools, named};
 use crate::adopt::port::PortAdoption;
@@ -13,6 +15,8 @@ use crate::exposed::{close, delete_groups};
 use crate::names;
 use crate::nested::Guest;
 use crate::port_pool::{Used, clean, delete_pool_ports};
+
+const AFTER_ANSWER: Duration = Duration::from_secs(2);
 
 /// What has come of an attempt.
 pub(super) enum Paid {
@@ -275,6 +279,8 @@ async fn label(
         }
         let labelled = neutron.update(port, &change).await?;
         if guest.put_back_on_trunk(neutron, &labelled).await? {
+            // Some Neutrons write of a new subport whose it is after they have answered.
+            sleep(AFTER_ANSWER).await;
             neutron.update(port, &change).await?;
         }
         match name {

@@ -10,8 +10,6 @@ use tokio::time::{Instant, sleep};
 use super::Endpoint;
 use crate::error::{Error, plugging, told};
 use crate::kuryr::Kuryr;
-use crate::names;
-use crate::view::Net;
 
 impl Kuryr {
     pub(super) async fn wait_until_wired(
@@ -58,23 +56,17 @@ impl Kuryr {
         Ok(())
     }
 
-    /// Whether an endpoint's addresses and its MAC address are those of a port that was announced when it
-    /// became a warm one.
-    pub(super) fn is_announced(&self, net: &Net, endpoint: &Endpoint) -> bool {
-        self.hands_interfaces_on(net)
-            && endpoint.lent.is_some()
-            && names::is_pool_port(&endpoint.port.name)
-    }
-
     /// Neighbours may remember the address's last owner. A container can live with that for a
-    /// while, so a failure is told and nothing more.
-    pub(crate) async fn announce(&self, plugged: &Plugged, port: &Port, by: Instant) {
+    /// while, so a failure is told and nothing more; whether it went well.
+    pub(crate) async fn announce(&self, plugged: &Plugged, port: &Port, by: Instant) -> bool {
         let addresses: Vec<IpAddr> = port.fixed_ips.iter().map(|ip| ip.ip_address).collect();
         let mac = port.mac_address.octets().into();
-        if let Err(error) = self.host.announce(plugged, mac, &addresses, by).await {
-            let error = &error as &dyn std::error::Error;
+        let announced = self.host.announce(plugged, mac, &addresses, by).await;
+        if let Err(error) = &announced {
+            let error = error as &dyn std::error::Error;
             tracing::warn!(error, port = %port.id, "first packets of the container may be lost");
         }
+        announced.is_ok()
     }
 
     /// Waits until Neutron has heard from its agent that a port forwards; the port then, or none at `until`.

@@ -104,9 +104,9 @@ impl Error {
         matches!(self, Self::Neutron { source, .. } if source.fault() == Some("OverQuota"))
     }
 
-    /// Whether another port has the address that was asked for, and can't be had with it.
-    pub(crate) fn is_in_use(&self) -> bool {
-        let is_whose = |error: &PortError| matches!(error, PortError::AddressInUse { .. });
+    /// Whether another port has the address that was asked for, and that is, or may be, a warm one of `host`.
+    pub(crate) fn is_in_use_by_pool_of(&self, host: &str) -> bool {
+        let is_whose = |error: &PortError| matches!(error, PortError::AddressInUse { whose, .. } if whose.is_pool_of(host));
         self.is_taken() || matches!(self, Self::Port(error) if is_whose(error))
     }
 

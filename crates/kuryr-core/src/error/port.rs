@@ -8,6 +8,7 @@ use neutron_api::{MacAddress, Port, PortId};
 use super::Kind;
 use crate::driver::Driver;
 use crate::journal::JournalError;
+use crate::names;
 
 /// Why a port that there is can't be an endpoint's, or not as the user wants it.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +113,13 @@ pub struct Whose {
     owner: String,
     device: String,
     host: Option<String>,
+}
+
+impl Whose {
+    /// Whether it is a warm port of this host.
+    pub(super) fn is_pool_of(&self, host: &str) -> bool {
+        names::is_pool_port(&self.name) && self.host.as_deref() == Some(host)
+    }
 }
 
 impl From<&Port> for Whose {

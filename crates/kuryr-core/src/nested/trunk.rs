@@ -99,21 +99,26 @@ impl Guest {
         if port.device_owner == names::SUBPORT_OWNER {
             return Ok(false);
         }
+        let by = Instant::now() + PATIENCE;
+        let _turn = self.turns.turn(&own.port, by).await.ok();
         neutron.update(port.id, &of_nobody()).await?;
-        match neutron
-            .add_subports(own.id, &[Subport::tagged(port.id, vlan)])
-            .await
-        {
+        let subport = [Subport::tagged(port.id, vlan)];
+        let refused = match neutron.add_subports(own.id, &subport).await {
             Err(error) if error.is_passing() => return Err(error),
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(error, port = %port.id, trunk = %own.id, "somebody has taken the port of a container off \
-                    the trunk, and it can't be on it again with VLAN id {vlan}: the container has no network until it is \
-                    started again");
-            }
+            Err(error) => error,
             Ok(()) => {
-                tracing::warn!(port = %port.id, trunk = %own.id, "somebody had taken the port of a container off the trunk: it is on it again");
+                tracing::warn!(port = %port.id, trunk = %own.id, "somebody had taken the port of a container off the trunk: \
+                    it is on it again");
+                return Ok(true);
             }
+        };
+        // The reply to an earlier attempt may have been lost.
+        let now = neutron.find::<Trunk>(own.id).await?;
+        if now.and_then(|now| vlan_of(&now, port.id)) != Some(vlan) {
+            let error = &refused as &dyn std::error::Error;
+            tracing::error!(error, port = %port.id, trunk = %own.id, "somebody has taken the port of a container off the \
+                trunk, and it can't be on it again with VLAN id {vlan}: the container has no network until it is started \
+                again");
         }
         Ok(true)
     }

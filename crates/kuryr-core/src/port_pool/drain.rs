@@ -84,6 +84,7 @@ impl Kuryr {
 
     /// Parts with a warm port.
     pub(crate) async fn retire(&self, port: &Port) {
+        self.port_pools.take_announced(port);
         self.debts.owe(removal(port)).await;
         let (id, by) = (port.id.to_string(), Instant::now() + UNPLUGGING);
         self.unplug_owned(by, |plugged| plugged.interface_id == id)

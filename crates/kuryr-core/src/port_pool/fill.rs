@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
+use super::park::Before;
 use super::recycle::share;
 use super::{AFTER_REFUSAL, PortPool};
 use crate::address::chosen;
@@ -70,17 +71,14 @@ impl Kuryr {
     /// Whether an address that was in use may be had by now: of a warm port that was just being made, for
     /// which it waits, or because its port is going.
     pub(crate) async fn may_be_had_by_now(&self, net: &Net, address: IpAddr, by: Instant) -> bool {
-        if self.debts.may_free(net.id, Some(address)) {
-            return true;
+        let pools = self.port_pools.on(net.id);
+        for pool in &pools {
+            if timeout_at(by, pool.turn.lock()).await.is_err() {
+                return false;
+            }
         }
-        let Some(pool) = self.port_pools.get(&net.of) else {
-            return false;
-        };
-        let made_meanwhile = match pool.turn.try_lock() {
-            Ok(_) => false,
-            Err(_) => timeout_at(by, pool.turn.lock()).await.is_ok(),
-        };
-        made_meanwhile || pool.state().has_ready_at(address)
+        self.debts.may_free(net.id, Some(address))
+            || pools.iter().any(|pool| pool.state().has_at(address))
     }
 
     /// A warm port for an endpoint that wants nothing in particular.
@@ -190,7 +188,7 @@ impl Kuryr {
             parking.spawn(async move {
                 let checked = kuryr.port_defaults.of(&net.of).check(&port);
                 let parked = match checked {
-                    Ok(()) => kuryr.park(&net, &port, true, by).await,
+                    Ok(()) => kuryr.park(&net, &port, Before::New, by).await,
                     Err(refused) => Err(refused),
                 };
                 match parked {

@@ -9,6 +9,7 @@ use neutron_client::Filter;
 use tokio::time::Instant;
 
 use super::PortPool;
+use super::park::Before;
 use super::recycle::led_to;
 use crate::error::{Error, plugging, told};
 use crate::kuryr::Kuryr;
@@ -68,7 +69,7 @@ impl Kuryr {
             let parked = self.port_defaults.of(&net.of).check(&port);
             let parked = match parked {
                 Ok(()) if !led_to.contains(&port.id) => {
-                    self.park(net, &port, false, by).await.map(Some)
+                    self.park(net, &port, Before::Found, by).await.map(Some)
                 }
                 other => other.map(|()| None),
             };

@@ -12,6 +12,17 @@ use crate::kuryr::Kuryr;
 use crate::names;
 use crate::view::Net;
 
+/// What a port was before it is parked.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum Before {
+    /// It was made just now.
+    New,
+    /// A container has had it.
+    Used,
+    /// An earlier run has parked it.
+    Found,
+}
+
 impl Kuryr {
     /// Whether the interface of a warm port is there before its container, and stays for the next one.
     ///
@@ -32,18 +43,20 @@ impl Kuryr {
         Ok(matches!(switch, Switch::OpenVSwitch { .. }))
     }
 
-    /// Makes a port, which was made just now (`new`) or is one already, ready for whoever comes next, and
-    /// waits until the switch forwards for it. Its neighbours hear of it now, and not from its containers: to
-    /// them it is always the same. Returns the port as it is then.
+    /// Makes a port ready for whoever comes next, and waits until the switch forwards for it. Its neighbours
+    /// hear of it now, if they can, and not from its containers: to them it is always the same. Returns the
+    /// port as it is then.
     pub(super) async fn park(
         &self,
         net: &Net,
         port: &Port,
-        new: bool,
+        before: Before,
         by: Instant,
     ) -> Result<Port, Error> {
         if !self.hands_interfaces_on(net) {
-            return self.make_subport_ready(port, new, by).await;
+            return self
+                .make_subport_ready(port, before == Before::New, by)
+                .await;
         }
         let owner = names::pool_port(&self.settings.host, &net.of);
         let vif = binding::vif(port, &self.settings.host, &owner, net.mtu)?;
@@ -56,11 +69,13 @@ impl Kuryr {
         self.host.plug(&vif, by).await.map_err(act())?;
         let until = by.min(Instant::now() + self.settings.patience());
         // Who takes it waits again, if need be.
-        self.host
-            .wired(&vif.attachment, until)
-            .await
-            .map_err(act())?;
-        self.announce(&vif.attachment, port, by).await;
+        let wired = self.host.wired(&vif.attachment, until).await;
+        // Of those that are found there may be many, and a container waits.
+        let may_be_heard =
+            wired.map_err(act())? && before != Before::Found && !self.settings.plugging_is_fatal;
+        if may_be_heard && self.announce(&vif.attachment, port, by).await {
+            self.port_pools.note_announced(port);
+        }
         Ok(port.clone())
     }
 
@@ -74,7 +89,7 @@ impl Kuryr {
                 self.host.unplug(&vif.attachment, by).await.map_err(act())?;
             }
         }
-        self.park(net, port, false, by).await.map(drop)
+        self.park(net, port, Before::Used, by).await.map(drop)
     }
 
     /// Puts a plugged port in its pool, for all `from` then on; if the pool is gone, so is the port.

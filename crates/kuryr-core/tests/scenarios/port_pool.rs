@@ -90,19 +90,25 @@ async fn a_port_goes_from_one_container_to_the_next() {
 
 /// A port's neighbours need to hear of it once, and not while a container waits.
 #[tokio::test(start_paused = true)]
-async fn a_warm_port_is_announced_before_a_container_has_it_unless_its_mac_address_is_another() {
-    let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+async fn a_warm_port_is_announced_before_a_container_has_it_unless_it_is_changed_for_that() {
+    let (world, made) = warmed(&dual_stack()).await;
     let warm: HashSet<String> = world.host.announced().into_iter().map(|it| it.0).collect();
     let container = world.run(&made).await.unwrap();
     assert_eq!(world.host.announced(), []);
     let port = world.port_of(&container).await.id.to_string();
     assert!(warm.contains(&port), "{port} of {warm:?}");
+    sleep(A_WHILE).await;
     let mac = "02:00:00:00:00:01".parse().unwrap();
-    let other = world.run_with(&made, None, Some(mac)).await.unwrap();
-    let other = world.port_of(&other).await.id.to_string();
-    let announced = world.host.announced();
-    let octets: kuryr_vif::MacAddress = mac.octets().into();
-    assert!(announced.contains(&(other, octets)), "{announced:?}");
+    let with_mac = (None, Some(mac));
+    let with_address = (Some("fd20::77"), None);
+    for (ip, mac) in [with_mac, with_address] {
+        world.host.announced();
+        let changed = world.run_with(&made, ip, mac).await.unwrap();
+        let port = world.port_of(&changed).await;
+        let told = (port.id.to_string(), port.mac_address.octets().into());
+        let announced = world.host.announced();
+        assert!(announced.contains(&told), "{announced:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -526,8 +526,10 @@ impl World {
         want: &Want<'_>,
         addresses: &mut Vec<IpNet>,
     ) -> Result<Interface, Error> {
-        for (i, pool) in made.pools.iter().enumerate() {
-            let address = want.ip.filter(|_| i == 0).map(|ip| ip.parse().unwrap());
+        let wanted: Option<IpAddr> = want.ip.map(|ip| ip.parse().unwrap());
+        for pool in &made.pools {
+            let of_pool = |ip: &IpAddr| ip.is_ipv4() == pool.cidr.addr().is_ipv4();
+            let address = wanted.filter(of_pool);
             let ask = AddressRequest { address, mac: None };
             let given = self.kuryr.reserve_address(&pool.id, ask, soon());
             addresses.push(self.heard(given).await?);

@@ -79,7 +79,7 @@ pub(crate) fn ensure(vif: &Vif) -> Result<Made, Error> {
     } else {
         Made::Found
     };
-    let ready = offload_of(vif, pair).and_then(|()| bring_up(&vif.attachment));
+    let ready = offload_of(vif, pair).and_then(|()| bring_up(&vif.attachment, made));
     match (made, ready) {
         (_, Ok(())) => Ok(made),
         (Made::Found, Err(error)) => Err(error),
@@ -162,14 +162,17 @@ pub(crate) fn put_to_sleep(container: &IfName) -> Result<(), Error> {
 /// Brings up the host end; on a Linux bridge also makes it a port of that. Where nothing else says
 /// whose it is, it does.
 ///
-/// One that is as it shall be is left alone: whoever listens, as ovs-vswitchd, looks at all interfaces
+/// One that was found as it shall be is left alone: whoever listens, as ovs-vswitchd, looks at all interfaces
 /// again whenever one is set, though to what it is.
-fn bring_up(attachment: &Attachment) -> Result<(), Error> {
+fn bring_up(attachment: &Attachment, made: Made) -> Result<(), Error> {
     let host = &attachment.host;
     let mut kernel = open(host)?;
     let mark = mark::write(attachment);
-    let says_all_by_itself = attachment.switch.joined().is_none() && mark.is_none();
-    if says_all_by_itself && find(&mut kernel, host)?.is_some_and(|link| link.is_up) {
+    let says_no_more = attachment.switch.joined().is_none() && mark.is_none();
+    if made == Made::Found
+        && says_no_more
+        && find(&mut kernel, host)?.is_some_and(|link| link.is_up)
+    {
         return Ok(());
     }
     keep_addresses_off(&mut kernel, host)?;
