@@ -233,7 +233,8 @@ impl Kuryr {
                 return existing.ok_or(error);
             }
             // Containers that have just gone may still have their ports, and nobody may lack an
-            // address or a port because we keep some for others.
+            // address or a port because we keep some for others. For one that was asked for, and that
+            // another port has, no others need to be given up.
             Err(error)
                 if error.is_over_quota()
                     || error.is_shortage() && !(error.is_taken() && ask.address.is_some()) =>

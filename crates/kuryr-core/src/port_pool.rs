@@ -240,11 +240,9 @@ impl PortPools {
     /// The ports of a Neutron network, or the one that has this address, that wait in pools or are on
     /// their way back: they are none of a pool's any more.
     fn take_out(&self, network: NeutronNetworkId, address: Option<IpAddr>) -> Vec<Port> {
-        let all = self.all();
-        let pools = all.values().filter(|pool| pool.network == network);
-        pools
-            .flat_map(|pool| pool.state().take_out(address))
-            .collect()
+        let pools = self.on(network);
+        let out = pools.iter().flat_map(|pool| pool.state().take_out(address));
+        out.collect()
     }
 
     /// The same of all networks; none is made for a while.

@@ -16,8 +16,6 @@ use crate::names;
 use crate::nested::Guest;
 use crate::port_pool::{Used, clean, delete_pool_ports};
 
-const AFTER_ANSWER: Duration = Duration::from_secs(2);
-
 /// What has come of an attempt.
 pub(super) enum Paid {
     All,
@@ -258,6 +256,9 @@ async fn delete_all<R: Resource>(
     Ok(())
 }
 
+/// Some Neutrons write of a new subport whose it is so soon after they have answered.
+const AFTER_ANSWER: Duration = Duration::from_secs(2);
+
 /// A port that is gone needs no label.
 async fn label(
     neutron: &Neutron,
@@ -279,7 +280,6 @@ async fn label(
         }
         let labelled = neutron.update(port, &change).await?;
         if guest.put_back_on_trunk(neutron, &labelled).await? {
-            // Some Neutrons write of a new subport whose it is after they have answered.
             sleep(AFTER_ANSWER).await;
             neutron.update(port, &change).await?;
         }

@@ -13,6 +13,7 @@ use http::StatusCode;
 use kuryr_vif::{IfName, Sharing, Switch};
 use neutron_api::{Port, PortChange, PortId, Subport, Trunk, TrunkId};
 use neutron_client::{Filter, Neutron};
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, sleep};
 
 use super::{Guest, LONGEST_PAUSE, OwnPort, PATIENCE, chance, listed};
@@ -84,6 +85,13 @@ impl Guest {
         Place { guest: self, port }
     }
 
+    /// The turn of this guest's own trunk, or none if it takes too long: its own writers wait for each other,
+    /// and with others Neutron settles it.
+    async fn turn_on(&self, own: &OwnTrunk) -> Option<OwnedMutexGuard<()>> {
+        let by = Instant::now() + PATIENCE;
+        self.turns.turn(&own.port, by).await.ok()
+    }
+
     /// Makes a container's port the subport again that it was before the container came, with the VLAN id
     /// that is plugged, if somebody has taken it off the trunk meanwhile. True if it was: then it has to be
     /// said again whose it is.
@@ -99,8 +107,7 @@ impl Guest {
         if port.device_owner == names::SUBPORT_OWNER {
             return Ok(false);
         }
-        let by = Instant::now() + PATIENCE;
-        let _turn = self.turns.turn(&own.port, by).await.ok();
+        let _turn = self.turn_on(&own).await;
         neutron.update(port.id, &of_nobody()).await?;
         let subport = [Subport::tagged(port.id, vlan)];
         let refused = match neutron.add_subports(own.id, &subport).await {
@@ -131,9 +138,7 @@ impl Guest {
     ) -> Result<(), neutron_client::Error> {
         self.waiting_subports().remove(&port);
         if let Some(own) = self.known_trunk() {
-            // Its own writers wait for each other; with others Neutron settles it.
-            let by = Instant::now() + PATIENCE;
-            let _turn = self.turns.turn(&own.port, by).await.ok();
+            let _turn = self.turn_on(&own).await;
             match remove(neutron, own.id, port).await {
                 Err(error) if error.is_passing() => return Err(error),
                 // A refusal, as of a disabled trunk, counts only if the port is one of its subports.
