@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use kuryr_fuzz::{Host, first_line, messages, runtime};
 use libfuzzer_sys::fuzz_target;
-use serde_json::{Value, json};
+use serde::de::IgnoredAny;
+use serde_json::json;
 use tokio::time::Instant;
 
 fuzz_target!(|input: &[u8]| {
@@ -21,7 +22,8 @@ fuzz_target!(|input: &[u8]| {
         let path = host.journal.path().join(format!("{name}.json"));
         fs::write(&path, text).expect("a note");
         unreadable.retain(|(known, _)| *known != path);
-        if serde_json::from_slice::<Value>(text).is_err() {
+        // What Kuryr does not look for in a note is passed over, and may even be no text.
+        if serde_json::from_slice::<IgnoredAny>(text).is_err() {
             unreadable.push((path, text));
         }
     }
