@@ -181,7 +181,9 @@ impl Debt {
             | Self::DeletePortIfOurs { port, .. }
             | Self::PutBack(PortAdoption { port, .. }) => *port == asked.id,
             Self::DeletePortsOf { endpoint } => asked.device_id == endpoint.as_str(),
-            Self::DeleteStrayPort { device_id, .. } => asked.device_id == *device_id,
+            Self::DeleteStrayPort { device_id, except } => {
+                asked.device_id == *device_id && *except != Some(asked.id)
+            }
             Self::Close { .. }
             | Self::Unmark { .. }
             | Self::DrainPool { .. }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kuryr_core::{BETWEEN_LOOKS, ExposedPort, Orphan, Reason};
+use kuryr_testkit::faulty::Fate;
 use kuryr_testkit::notebook::Trouble;
 use kuryr_vif::Plug;
 use neutron_api::{Network, NewPort, NewSecurityGroup, Port, PortChange, PortId, SecurityGroup};
@@ -11,7 +12,7 @@ use crate::world::{Container, Made, World, dual_stack, soon};
 
 impl World {
     /// The reasons that one look gives, sorted.
-    async fn reasons(&self) -> Vec<String> {
+    pub(crate) async fn reasons(&self) -> Vec<String> {
         let orphans = self.kuryr.orphans(soon()).await.unwrap();
         let mut reasons: Vec<_> = orphans.iter().map(|o| o.reason().to_string()).collect();
         reasons.sort();
@@ -55,6 +56,23 @@ async fn an_address_reserved_before_a_crash_comes_back_within_two_minutes() {
     assert_eq!(world.reasons().await, [""; 0], "an endpoint may come of it");
     world.restart();
     assert_eq!(world.reasons().await, [Reason::NotPlugged.to_string()]);
+    world.two_minutes_pass().await;
+    assert_eq!(world.all::<Port>().await, []);
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after a crash").await;
+}
+
+/// What the lost request may have made is still looked for, and the port that was made is left alone by that.
+#[tokio::test(start_paused = true)]
+async fn an_address_whose_port_was_asked_for_twice_before_a_crash_comes_back_within_two_minutes() {
+    let mut world = World::new();
+    let made = world.create_network(&dual_stack()).await.unwrap();
+    world.wire.plan(|k, _| match k {
+        0 => Fate::LoseRequest,
+        _ => Fate::Pass,
+    });
+    world.reserve(&made).await;
+    world.restart();
     world.two_minutes_pass().await;
     assert_eq!(world.all::<Port>().await, []);
     world.delete_network(&made).await;
