@@ -10,6 +10,8 @@ use kuryr_vif::IfName;
 use neutron_api::{IpVersion, MacAddress};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::program::Program;
+
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
@@ -102,22 +104,38 @@ pub struct AddressRequest {
 
 /// Who asks for something to be made. One that has hung up before it was made never learns of it.
 #[derive(Clone, Debug, Default)]
-pub struct Caller(CancellationToken);
+pub struct Caller {
+    line: CancellationToken,
+    program: Option<Program>,
+}
+
+impl From<Program> for Caller {
+    fn from(program: Program) -> Self {
+        let line = CancellationToken::new();
+        let program = Some(program);
+        Self { line, program }
+    }
+}
 
 impl Caller {
+    /// Which program it is, if that is known.
+    pub fn program(&self) -> Option<Program> {
+        self.program
+    }
+
     /// From now on nobody waits for the answer.
     pub fn hang_up(&self) {
-        self.0.cancel();
+        self.line.cancel();
     }
 
     /// Hangs up when it is dropped, unless it is disarmed.
     pub fn on_the_line(&self) -> DropGuard {
-        self.0.clone().drop_guard()
+        self.line.clone().drop_guard()
     }
 
     /// Whether nobody waits for the answer.
     pub fn is_gone(&self) -> bool {
-        self.0.is_cancelled()
+        self.line.is_cancelled()
     }
 }
 

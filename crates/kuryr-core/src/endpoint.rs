@@ -50,6 +50,7 @@ impl Kuryr {
         by: Instant,
     ) -> Result<Interface, Error> {
         let _call = self.lull.ends_with_a_start();
+        self.unconfirmed.remove(&new.network);
         let turn = self.endpoint_turns.turn(&new.id, by).await?;
         if new.addresses.is_empty() {
             return Err(Error::NoAddressGiven(new.id));

@@ -189,6 +189,7 @@ mod tests {
     use crate::debt::Debt;
     use crate::lease::Lease;
     use crate::port_settings::PortSettings;
+    use crate::program::Program;
 
     #[test]
     fn what_was_written_is_read_and_what_was_erased_is_not() {
@@ -266,6 +267,7 @@ mod tests {
         assert_eq!(written_as_said::<Adoption>("adoption-").len(), 1);
         assert_eq!(written_as_said::<PortAdoption>("port-").len(), 2);
         assert_eq!(written_as_said::<PortSettings>("defaults-").len(), 1);
+        assert_eq!(written_as_said::<Program>("network-").len(), 1);
     }
 
     fn written_as_said<T: Serialize + DeserializeOwned>(prefix: &str) -> Vec<T> {

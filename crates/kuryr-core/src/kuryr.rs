@@ -28,6 +28,7 @@ use crate::keyed::Keyed;
 use crate::lease::Leases;
 use crate::lull::Lull;
 use crate::nested::Guest;
+use crate::network::{Runtime, Unconfirmed};
 use crate::port_pool::{PortPoolSettings, PortPools};
 use crate::port_settings::PortDefaults;
 use crate::view::View;
@@ -57,6 +58,9 @@ pub struct Settings {
     pub plugging_timeout: Duration,
     /// How many ports are made before they are needed.
     pub port_pool: PortPoolSettings,
+    /// Who knows which networks the runtime knows; without, a network stays that a runtime asks for which is
+    /// killed before it notes it.
+    pub runtime: Option<Arc<dyn Runtime>>,
 }
 
 impl Settings {
@@ -77,6 +81,7 @@ impl Settings {
             drivers: Drivers::default(),
             plugging_timeout: Duration::ZERO,
             port_pool: PortPoolSettings::default(),
+            runtime: None,
         }
     }
 
@@ -115,6 +120,7 @@ pub struct Shared {
     pub(crate) adoptions: Adoptions,
     pub(crate) port_adoptions: PortAdoptions,
     pub(crate) port_defaults: PortDefaults,
+    pub(crate) unconfirmed: Unconfirmed,
     pub(crate) port_pools: Arc<PortPools>,
     pub(crate) lull: Arc<Lull>,
     pub(crate) view: View,
@@ -168,6 +174,7 @@ impl Kuryr {
             adoptions: Adoptions::new(journal.clone()),
             port_adoptions: PortAdoptions::new(journal.clone()),
             port_defaults: PortDefaults::new(journal.clone()),
+            unconfirmed: Unconfirmed::new(journal.clone()),
             leases: Leases::new(journal),
             neutron,
             host,

@@ -1,6 +1,7 @@
 //! Container networks: each is a Neutron network with its subnets.
 
 mod delete;
+mod unconfirmed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,9 @@ use crate::options::Wishes;
 use crate::port_settings::PortSettings;
 use crate::range::allocation_pools;
 use crate::view::Net;
+
+pub use unconfirmed::Runtime;
+pub(crate) use unconfirmed::Unconfirmed;
 
 /// A network that there is now.
 struct Made {
@@ -68,6 +72,12 @@ impl Kuryr {
         // A Docker that has no answer forgets the network.
         let stray = stray(&new.id, None, Vec::new());
         let made = self.ensure_network(&neutron, &wishes, &new, by).await;
+        if made.is_ok()
+            && self.settings.runtime.is_some()
+            && let Some(program) = caller.program()
+        {
+            self.unconfirmed.insert(&new.id, program).await;
+        }
         self.debts.forgo(&stray).await;
         match made {
             Ok(made) if made.anew && caller.is_gone() => {

@@ -1,5 +1,5 @@
-//! Orphans: what is ours, has no container, and nobody is going to part with: ports, interfaces and
-//! security groups.
+//! Orphans: what is ours, has no container, and nobody is going to part with: ports, interfaces, security
+//! groups, and networks.
 //!
 //! A crash between two calls leaves them: the runtime has forgotten its request, and the next run has
 //! never heard of it. So does somebody who removes a container's port in Neutron. They are found by
@@ -17,6 +17,7 @@ use neutron_api::{Port, PortId, SecurityGroup};
 use tokio::time::{Instant, sleep};
 
 use crate::address::removal_of;
+use crate::ask::NetworkId;
 use crate::debt::Debt;
 use crate::error::Error;
 use crate::kuryr::Kuryr;
@@ -42,6 +43,8 @@ pub enum Orphan {
         /// Whether that is gone.
         gone: bool,
     },
+    /// A network that was made for a runtime that does not know it.
+    Network(NetworkId),
 }
 
 /// How something is known to be an orphan.
@@ -55,6 +58,8 @@ pub enum Reason {
     NoPort(String),
     /// Its port is not in it.
     NotOfPort(PortId),
+    /// The runtime was killed when it was told of it.
+    Forgotten,
 }
 
 impl fmt::Display for Reason {
@@ -64,6 +69,10 @@ impl fmt::Display for Reason {
             Self::NotTaken(end) => write!(f, "no container has its interface {end}"),
             Self::NoPort(port) => write!(f, "Neutron has no port {port} that it could be of"),
             Self::NotOfPort(port) => write!(f, "port {port} is not in it"),
+            Self::Forgotten => write!(
+                f,
+                "the container runtime does not know it: it ended soon after it had asked for it"
+            ),
         }
     }
 }
@@ -86,6 +95,7 @@ impl fmt::Display for Orphan {
             Self::SecurityGroup { group, .. } => {
                 write!(f, "security group {} ({})", group.id, group.name)
             }
+            Self::Network(id) => write!(f, "container network {id}"),
         }
     }
 }
@@ -104,6 +114,7 @@ impl Orphan {
                 port, gone: true, ..
             } => Reason::NoPort(port.to_string()),
             Self::SecurityGroup { port, .. } => Reason::NotOfPort(*port),
+            Self::Network(_) => Reason::Forgotten,
         }
     }
 
@@ -111,7 +122,7 @@ impl Orphan {
         match self {
             Self::Port { plugged, .. } => plugged.as_ref(),
             Self::Interface(plugged) => Some(plugged),
-            Self::SecurityGroup { .. } => None,
+            Self::SecurityGroup { .. } | Self::Network(_) => None,
         }
     }
 
@@ -129,6 +140,7 @@ impl Orphan {
                     && group.revision_number == before.revision_number
                     && self.reason() == earlier.reason()
             }
+            (Self::Network(id), Self::Network(before)) => id == before,
             _ => false,
         }
     }
@@ -206,6 +218,13 @@ impl Kuryr {
                 Orphan::SecurityGroup { port, .. } => {
                     self.debts.owe(Debt::Close { port: *port }).await;
                 }
+                Orphan::Network(id) => {
+                    if let Err(error) = self.delete_forgotten_network(id, by).await {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "{orphan} is not removed");
+                        continue;
+                    }
+                }
             }
             released.push(orphan);
         }
@@ -213,10 +232,11 @@ impl Kuryr {
     }
 
     /// Whether something of this run, and not only what comes from outside, may have become one.
-    fn may_have_orphans(&self) -> bool {
+    async fn may_have_orphans(&self) -> bool {
         self.reservations.has_forgotten()
             || self.endpoints.have_forgotten()
             || self.suspicion.swap(false, Relaxed)
+            || !self.forgotten_networks().await.is_empty()
     }
 
     /// Looks for orphans, now and then, and releases those that looks have found for a while. Never
@@ -252,7 +272,8 @@ impl Kuryr {
             let next = Instant::now() + pause;
             loop {
                 sleep(GLANCE.min(next - Instant::now())).await;
-                if Instant::now() >= next || (pause == QUIET && self.may_have_orphans()) {
+                let is_time = Instant::now() >= next;
+                if is_time || (pause == QUIET && self.may_have_orphans().await) {
                     break;
                 }
             }

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use http::request::Parts;
 use http::{StatusCode, Uri};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use kuryr_core::Caller;
+use kuryr_core::{Caller, Kuryr};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -79,9 +79,9 @@ pub(crate) async fn run(State(calls): State<Calls>, request: Request, next: Next
             return unread(&verb, late);
         }
     };
-    let caller = Caller::default();
+    // The server may know which program it is.
+    let caller = parts.extensions.get_or_insert_default::<Caller>().clone();
     parts.extensions.insert(By(by));
-    parts.extensions.insert(caller.clone());
     let span = span(&verb, &body);
     span.in_scope(|| tracing::trace!(body = %String::from_utf8_lossy(&body), "called"));
     let request = Request::from_parts(parts, Body::from(body));
@@ -103,6 +103,17 @@ pub(crate) async fn run(State(calls): State<Calls>, request: Request, next: Next
             Failure::new(StatusCode::SERVICE_UNAVAILABLE, message).into_response()
         }
     }
+}
+
+/// The middleware that tells the core who calls.
+pub(crate) async fn introduce(
+    State(kuryr): State<Kuryr>,
+    For(caller): For,
+    request: Request,
+    next: Next,
+) -> Response {
+    kuryr.is_called_by(&caller);
+    next.run(request).await
 }
 
 /// The name of a verb: what follows the dot in `/NetworkDriver.CreateEndpoint`.

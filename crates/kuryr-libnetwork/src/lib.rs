@@ -73,6 +73,7 @@ pub enum Scope {
 /// A path that Docker's protocols do not have answers 404, and none that they have does.
 pub fn routes(kuryr: Kuryr, settings: Settings) -> Router {
     let calls = Calls::new(settings.calls.clone(), settings.call_deadline);
+    let introduce = middleware::from_fn_with_state(kuryr.clone(), call::introduce);
     let front = Front {
         kuryr,
         settings: Arc::new(settings),
@@ -81,6 +82,7 @@ pub fn routes(kuryr: Kuryr, settings: Settings) -> Router {
         .route("/Plugin.Activate", post(activate))
         .merge(network_driver::routes())
         .merge(ipam_driver::routes())
+        .route_layer(introduce)
         .route_layer(middleware::from_fn_with_state(calls, call::run))
         .fallback(unknown_method)
         .method_not_allowed_fallback(not_a_post)

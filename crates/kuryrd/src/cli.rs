@@ -74,8 +74,8 @@ Example:
   kuryr orphans --release
 
 A crash between two of Docker's calls may leave a port in Neutron that Docker has forgotten, and that
-a restarted kuryr has never heard of; who removes a container's port in Neutron leaves its interface and
-its security group. The running daemon is asked at its admin socket (admin_uri), as
+a restarted kuryr has never heard of, or a network that dockerd was killed before storing; who removes a
+container's port in Neutron leaves its interface and its security group. The running daemon is asked at its admin socket (admin_uri), as
 it alone knows what is in use. It releases orphans by itself, soon after its start and every ten
 minutes; this is for who wants to see them, or does not want to wait.
 

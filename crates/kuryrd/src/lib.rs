@@ -5,6 +5,8 @@ mod causes;
 mod cli;
 mod config;
 mod daemon;
+mod engine;
+mod exchange;
 mod listen;
 mod logs;
 mod orphans;

@@ -2,17 +2,14 @@
 
 use std::fmt::Write;
 
-use anyhow::{Context, bail, ensure};
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
-use hyper_util::rt::TokioIo;
+use anyhow::{Context, bail};
+use http::Method;
 use kuryr_core::{BETWEEN_LOOKS, Orphan};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::Settings;
+use crate::exchange::exchange;
 use crate::listen::Address;
 
 /// Where the daemon answers.
@@ -42,44 +39,17 @@ pub(crate) async fn ask(settings: &Settings, release: bool) -> anyhow::Result<St
     let method = if release { Method::POST } else { Method::GET };
     let asked = async {
         match address {
-            Address::Unix(path) => exchange(UnixStream::connect(path).await?, method).await,
+            Address::Unix(path) => exchange(UnixStream::connect(path).await?, method, PATH).await,
             Address::Tcp { host, port, .. } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                exchange(stream, method).await
+                exchange(stream, method, PATH).await
             }
         }
     };
-    let orphans = asked
+    let orphans: Vec<Listed> = asked
         .await
         .with_context(|| format!("could not ask the kuryr that answers at {address}"))?;
     Ok(told(&orphans, release))
-}
-
-async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    method: Method,
-) -> anyhow::Result<Vec<Listed>> {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::builder()
-        .method(method)
-        .uri(PATH)
-        .header(header::HOST, "kuryr")
-        .body(Empty::<Bytes>::new())?;
-    let replied = async move {
-        let reply = sender.send_request(request).await?;
-        let status = reply.status();
-        hyper::Result::Ok((status, reply.into_body().collect().await?.to_bytes()))
-    };
-    // The connection ends with its sender.
-    let (replied, _) = tokio::join!(replied, connection);
-    let (status, body) = replied?;
-    ensure!(
-        status == StatusCode::OK,
-        "{}",
-        String::from_utf8_lossy(&body).trim_end()
-    );
-    Ok(serde_json::from_slice(&body)?)
 }
 
 fn told(orphans: &[Listed], release: bool) -> String {

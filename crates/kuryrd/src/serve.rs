@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use kuryr_core::{Caller, Program};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -36,8 +39,8 @@ pub(crate) async fn serve(
             () = stop.cancelled() => return,
             accepted = accept(&socket.listener) => accepted,
         };
-        let stream = match accepted {
-            Ok(stream) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, place = socket.place, "could not accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -46,7 +49,7 @@ pub(crate) async fn serve(
         };
         let server = server.clone();
         match socket.tls.clone() {
-            None => drop(tasks.spawn(async move { server.converse(stream).await })),
+            None => drop(tasks.spawn(async move { server.converse(stream, peer).await })),
             Some(tls) => drop(tasks.spawn(async move {
                 let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
                 let shaken = tokio::select! {
@@ -54,7 +57,7 @@ pub(crate) async fn serve(
                     shaken = handshake => shaken,
                 };
                 match shaken {
-                    Ok(Ok(stream)) => server.converse(stream).await,
+                    Ok(Ok(stream)) => server.converse(stream, peer).await,
                     Ok(Err(error)) => tracing::warn!(%error, "refused a client"),
                     Err(_) => tracing::warn!("hung up on a client that did not speak TLS"),
                 }
@@ -67,13 +70,21 @@ pub(crate) async fn serve(
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-async fn accept(listener: &Listener) -> std::io::Result<Box<dyn Stream>> {
+/// A connection, and the program that has made it, where that is on this machine and to be seen from here.
+type Accepted = (Box<dyn Stream>, Option<Program>);
+
+async fn accept(listener: &Listener) -> std::io::Result<Accepted> {
     match listener {
-        Listener::Unix(listener) => Ok(Box::new(listener.accept().await?.0)),
+        Listener::Unix(listener) => {
+            let (stream, _) = listener.accept().await?;
+            let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+            let program = pid.and_then(|pid| Program::with_pid(pid.try_into().ok()?));
+            Ok((Box::new(stream), program))
+        }
         Listener::Tcp(listener) => {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            Ok(Box::new(stream))
+            Ok((Box::new(stream), None))
         }
     }
 }
@@ -87,8 +98,12 @@ impl Server {
     /// Answers on one connection until the client hangs up, whereupon what answers it is dropped, or until the call that is running when
     /// `stop` comes has been answered. An idle connection has no limit: Docker keeps its own open,
     /// and a call that meets a closed one arrives a second time with an empty body.
-    async fn converse(&self, stream: impl Stream) {
-        let answer = service_fn(|request| self.routes.clone().oneshot(request));
+    async fn converse(&self, stream: impl Stream, peer: Option<Program>) {
+        let answer = service_fn(|mut request: Request<Incoming>| {
+            let caller = peer.map(Caller::from).unwrap_or_default();
+            request.extensions_mut().insert(caller);
+            self.routes.clone().oneshot(request)
+        });
         let connection = http1::Builder::new()
             .header_read_timeout(None)
             .serve_connection(TokioIo::new(stream), answer);
@@ -110,6 +125,7 @@ impl Server {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use axum::Extension;
     use axum::routing::post;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
@@ -155,6 +171,7 @@ mod tests {
             let routes = Router::new()
                 .route("/fast", post(async || "fast"))
                 .route("/slow", post(slow))
+                .route("/caller", post(calling))
                 .route("/panic", post(panicking));
             let address = Address::Unix(subject.dir.path().join("socket"));
             let socket = listen::open(&address, None).unwrap();
@@ -180,6 +197,10 @@ mod tests {
 
     fn head(path: &str) -> String {
         format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    }
+
+    async fn calling(Extension(caller): Extension<Caller>) -> String {
+        format!("{:?}", caller.program())
     }
 
     async fn panicking() -> &'static str {
@@ -234,6 +255,16 @@ mod tests {
         drop(stream);
         a_while().await;
         assert!(subject.cut_off.load(Ordering::Relaxed));
+        subject.stop.cancel();
+        subject.drained().await;
+    }
+
+    #[tokio::test]
+    async fn it_is_known_which_program_calls() {
+        let subject = Subject::start();
+        let said = reply(&mut subject.ask("/caller").await).await;
+        let me = Program::with_pid(std::process::id());
+        assert!(said.ends_with(&format!("{me:?}")), "{said}");
         subject.stop.cancel();
         subject.drained().await;
     }

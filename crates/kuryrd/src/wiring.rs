@@ -6,7 +6,7 @@ use axum::{Router, middleware};
 use bytes::Bytes;
 use http::{Request, Response};
 use keystone::Session;
-use kuryr_core::{Journal, Kuryr};
+use kuryr_core::{Journal, Kuryr, Runtime};
 use kuryr_vif::{Host, HostSettings, Plug, Publish};
 use neutron_client::{Failure, Neutron};
 use neutron_embedded::Embedded;
@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use tower::{Layer, ServiceExt, service_fn};
 
 use crate::config::{CapabilityScope, Drivers, Settings, Standalone};
+use crate::engine::Engine;
 use crate::readiness::{self, Probe};
 use crate::standalone;
 use crate::telemetry::{DockerCalls, Telemetry};
@@ -169,12 +170,23 @@ fn of_core(settings: &Settings) -> anyhow::Result<kuryr_core::Settings> {
         opens_exposed_ports: neutron.opens_exposed_ports,
         plugging_timeout: neutron.vif_plugging_timeout.unwrap_or_default(),
         drivers: drivers(&binding.drivers)?,
+        runtime: runtime(settings),
         port_pool: kuryr_core::PortPoolSettings {
             // The Neutron in this process makes a port in no time.
             enabled: settings.port_pool.enabled && settings.standalone.is_none(),
             ..settings.port_pool
         },
     })
+}
+
+/// Docker itself, where its networks are this host's alone: a swarm's are not all known to each node.
+fn runtime(settings: &Settings) -> Option<Arc<dyn Runtime>> {
+    let socket = settings.docker.api.clone()?;
+    let driver = settings.listen.address.driver();
+    match settings.docker.scope {
+        CapabilityScope::Local => Some(Arc::new(Engine::at(socket, driver))),
+        CapabilityScope::Global => None,
+    }
 }
 
 /// With the interfaces by which a guest may reach its networks, as they are now.

@@ -26,7 +26,20 @@ impl Kuryr {
         self.delete_network_in_turn(id, by).await
     }
 
-    /// The same by whoever has the network's turn.
+    /// Removes a network that the runtime has forgotten, unless it has named it meanwhile.
+    pub(crate) async fn delete_forgotten_network(
+        &self,
+        id: &NetworkId,
+        by: Instant,
+    ) -> Result<(), Error> {
+        let _turn = self.network_turns.turn(id, by).await?;
+        if !self.unconfirmed.has(id) {
+            return Ok(());
+        }
+        self.delete_network_in_turn(id, by).await
+    }
+
+    /// The same as [`Kuryr::delete_network`] by whoever has the network's turn.
     pub(super) async fn delete_network_in_turn(
         &self,
         id: &NetworkId,
@@ -35,6 +48,7 @@ impl Kuryr {
         self.port_defaults.remove(id);
         if let Some(adoption) = self.adoptions.get(id) {
             self.abandon_network(id, adoption, by).await;
+            self.unconfirmed.remove(id);
             return Ok(());
         }
         // The runtime forgets the network whatever we answer, and if we do not.
@@ -48,6 +62,7 @@ impl Kuryr {
         let deleted = self.delete_found(id, &whichever, by).await;
         self.debts.forgo(&whichever).await;
         self.debts.forgo(&draining).await;
+        self.unconfirmed.remove(id);
         deleted
     }
 

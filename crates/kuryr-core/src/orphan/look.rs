@@ -46,6 +46,8 @@ impl Kuryr {
         if self.settings.opens_exposed_ports {
             orphans.extend(groups_without_port(&neutron).await?);
         }
+        let forgotten = self.forgotten_networks().await;
+        orphans.extend(forgotten.into_iter().map(Orphan::Network));
         Ok(orphans)
     }
 

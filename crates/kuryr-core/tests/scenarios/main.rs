@@ -31,4 +31,5 @@ mod sriov;
 mod swarm;
 mod taken_over;
 mod trunk;
+mod unconfirmed;
 mod world;

@@ -245,10 +245,14 @@ async fn state_that_an_earlier_version_has_written_is_read() {
         let mut left = world.notes();
         left.sort_unstable();
         let network: kuryr_core::NetworkId = format!("{:064x}", 48).parse().unwrap();
-        let kept = [
+        let mut kept = vec![
             format!("adoption-{network}.json"),
             format!("defaults-{network}.json"),
         ];
+        if version == "1" {
+            // Nobody can be asked whether the runtime knows it.
+            kept.push(format!("network-{network}.json"));
+        }
         assert_eq!(left, kept, "version {version}");
         world.kuryr.delete_network(&network, soon()).await.unwrap();
         world.assert_nothing_left(version).await;

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use kuryr_core::{
     AddressRequest, Caller, Drivers, EndpointId, Error, ExposedPort, Gateway, Interface, IpVersion,
     Journal, Kuryr, MacAddress, NetworkId, NewEndpoint, NewNetwork, Pool, PoolRequest,
-    PortPoolSettings, Range, Settings,
+    PortPoolSettings, Range, Runtime, Settings,
 };
 use kuryr_testkit::faulty::{Fate, Faulty};
 use kuryr_testkit::notebook::{Notebook, Trouble};
@@ -37,6 +37,8 @@ pub(crate) struct World {
     /// Between Kuryr and Neutron.
     pub(crate) wire: Faulty<Transport>,
     pool: PortPoolSettings,
+    /// Who is asked from the next start of the program on.
+    pub(crate) runtime: Option<Arc<dyn Runtime>>,
     /// Past the wire, for looking and for what others do.
     pub(crate) neutron: Neutron,
     /// Likewise, as it is.
@@ -126,24 +128,24 @@ impl World {
         world.wire.pace(pace.clone());
         world.host.pace(pace.clone());
         world.paper = Paper::new(world.journal.path()).at(Some(pace.clone()));
-        world.kuryr = start(&world.wire, &world.host, &world.paper, world.pool);
+        world.start(|_| ());
         world
     }
 
-    pub(crate) fn with(settings: EmbeddedSettings) -> Self {
-        let embedded = Embedded::new(settings);
+    pub(crate) fn with(neutron: EmbeddedSettings) -> Self {
+        let embedded = Embedded::new(neutron);
         let transport = BoxCloneSyncService::new(embedded.service().map_err(Failure::from));
         let wire = Faulty::new(transport.clone());
         let (host, journal) = (Arc::new(Notebook::default()), folder());
-        let pool = no_pool();
         let paper = Paper::new(journal.path());
-        let kuryr = start(&wire, &host, &paper, pool);
+        let kuryr = start(&wire, &host, &paper, settings());
         Self {
             kuryr,
             caller: Caller::default(),
             host,
             wire,
-            pool,
+            pool: no_pool(),
+            runtime: None,
             neutron: Neutron::new(transport.clone()),
             transport,
             journal,
@@ -179,6 +181,7 @@ impl World {
             host,
             wire,
             pool: self.pool,
+            runtime: None,
             neutron: self.neutron.clone(),
             transport: self.transport.clone(),
             journal,
@@ -198,8 +201,7 @@ impl World {
 
     /// The program is killed and starts again.
     pub(crate) fn restart(&mut self) {
-        self.paper = Paper::new(self.journal.path());
-        self.kuryr = start(&self.wire, &self.host, &self.paper, self.pool);
+        self.restart_with(|_| ());
     }
 
     /// The same, and nothing that the killed one has begun gets any further: Neutron, host and
@@ -278,21 +280,18 @@ impl World {
 
     /// The program starts again with other settings.
     pub(crate) fn restart_with(&mut self, change: impl FnOnce(&mut Settings)) {
+        self.paper = Paper::new(self.journal.path());
+        self.start(change);
+    }
+
+    fn start(&mut self, change: impl FnOnce(&mut Settings)) {
         let mut settings = Settings {
             port_pool: self.pool,
+            runtime: self.runtime.clone(),
             ..settings()
         };
         change(&mut settings);
-        self.paper = Paper::new(self.journal.path());
-        let journal = Journal::of(self.paper.clone());
-        let neutron = Neutron::new(self.wire.clone());
-        self.kuryr = Kuryr::new(
-            neutron,
-            self.host.clone(),
-            Some(self.host.clone()),
-            journal,
-            settings,
-        );
+        self.kuryr = start(&self.wire, &self.host, &self.paper, settings);
     }
 
     /// The program starts anew on a host of this name, with these drivers.
@@ -731,12 +730,8 @@ fn start(
     wire: &Faulty<Transport>,
     host: &Arc<Notebook>,
     paper: &Paper,
-    port_pool: PortPoolSettings,
+    settings: Settings,
 ) -> Kuryr {
-    let settings = Settings {
-        port_pool,
-        ..settings()
-    };
     let journal = Journal::of(paper.clone());
     Kuryr::new(
         Neutron::new(wire.clone()),

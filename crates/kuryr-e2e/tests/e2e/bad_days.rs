@@ -1,11 +1,13 @@
 //! Wrong passwords, absent Neutrons, killed programs.
 
-use std::thread::sleep;
+use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use crate::lab::{Kuryr, lab, setting, within};
+use neutron_api::Network;
+
+use crate::lab::{Kuryr, Paused, lab, setting, within};
 use crate::stream::Stream;
-use crate::traces::{port_at, ports_at};
+use crate::traces::{list, port_at, ports_at};
 
 #[test]
 #[ignore = "needs the lab: make test"]
@@ -202,4 +204,61 @@ fn a_full_disk_refuses_networks_and_keeps_containers_and_leaves_nothing() {
     kuryr.small_disk().make_room();
     kuryr.network("--subnet 10.21.0.0/24");
     kuryr.end();
+}
+
+#[test]
+#[ignore = "needs the lab: make test"]
+fn a_network_that_a_killed_dockerd_has_not_noted_goes_by_itself() {
+    let kuryr = Kuryr::begin();
+    let known = kuryr.network("--subnet 10.21.0.0/24");
+    let is_forgotten = (0..5).any(|_| is_killed_before_it_notes_a_network(&kuryr, &known));
+    assert!(is_forgotten, "dockerd was quicker each time");
+    assert_eq!(made().len(), 2, "what Docker has forgotten is there");
+    within(Duration::from_secs(120), "the network to go", || {
+        made().len() == 1
+    });
+    let log = kuryr.log();
+    assert!(
+        log.contains("the container runtime does not know it"),
+        "{log}"
+    );
+    kuryr.sleeper(&known, "");
+    kuryr.end();
+}
+
+/// dockerd is stopped while Kuryr makes a network, and killed when it has Kuryr's answer and has not read it.
+fn is_killed_before_it_notes_a_network(kuryr: &Kuryr, known: &str) -> bool {
+    let answers = || kuryr.log().matches("CreateNetwork done").count();
+    let before = answers();
+    scope(|scope| {
+        let creating = scope.spawn(|| kuryr.try_network("--subnet 10.20.0.0/24"));
+        within(Duration::from_secs(25), "the network to be made", || {
+            made().len() > 1
+        });
+        let stopped = Paused::begin("dockerd@host1");
+        within(Duration::from_secs(25), "Kuryr's answer", || {
+            answers() > before
+        });
+        lab(&["kill", "dockerd@host1"]).expect("lab kill");
+        drop(stopped);
+        creating.join().unwrap();
+    });
+    lab(&["start", "dockerd@host1"]).expect("lab start");
+    let driver = &kuryr.driver;
+    let ls = format!("network ls --format {{{{.Name}}}} --filter driver={driver}");
+    let networks = kuryr.docker(&ls).expect("docker network ls");
+    let noted: Vec<&str> = networks.lines().filter(|name| *name != known).collect();
+    for name in &noted {
+        kuryr
+            .docker(&format!("network rm {name}"))
+            .expect("docker network rm");
+    }
+    noted.is_empty()
+}
+
+/// The networks in Neutron that a Kuryr has made.
+fn made() -> Vec<Network> {
+    let mut networks = list::<Network>();
+    networks.retain(|network| network.name.starts_with("kuryr-net-"));
+    networks
 }

@@ -313,6 +313,22 @@ impl Kuryr {
     }
 }
 
+/// A part of the lab that does nothing as long as this lives.
+pub(crate) struct Paused(&'static str);
+
+impl Paused {
+    pub(crate) fn begin(part: &'static str) -> Self {
+        lab(&["pause", part]).expect("lab pause");
+        Self(part)
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        lab(&["resume", self.0]);
+    }
+}
+
 /// `[neutron]` of a configuration: the lab's cloud.
 pub(crate) fn neutron_section(host: &str) -> String {
     let credentials = [

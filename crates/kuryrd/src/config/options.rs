@@ -100,6 +100,9 @@ declare! {
     /// Where /metrics, /healthz and /readyz are answered: unix://PATH, http://127.0.0.1:PORT,
     /// or nothing to turn it off.
     ADMIN_URI = ["DEFAULT"] "admin_uri" Text = "unix:///run/kuryr/admin.sock";
+    /// Where Docker's own API is, unix://PATH, or nothing. It is asked which networks it knows when the dockerd
+    /// that had a network made ended within a minute.
+    DOCKER_URI = ["DEFAULT"] "docker_uri" Text = "unix:///var/run/docker.sock";
     /// The name that Neutron's agent on this host goes by. Without it, the machine's host name.
     HOST = ["DEFAULT"] "host" Text;
     /// The folder of the journal.

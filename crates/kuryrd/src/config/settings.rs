@@ -73,6 +73,8 @@ pub(crate) struct Docker {
     pub(crate) requires_mac_address: bool,
     /// The deadline of every call.
     pub(crate) call_timeout: Duration,
+    /// The socket of its own API; `None` if it is not to be asked.
+    pub(crate) api: Option<PathBuf>,
 }
 
 /// How interfaces are made on this host.
@@ -162,6 +164,23 @@ impl Setting for AdminAddress {
                 "`{text}` {wrong}; valid are unix:///PATH, http://HOST:PORT, \
                  and nothing, which turns it off"
             )
+        })
+    }
+}
+
+/// A socket that somebody else serves.
+#[derive(Default)]
+struct SocketPath(PathBuf);
+
+impl Setting for SocketPath {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(Address::Unix(path)) => Ok(Self(path)),
+            Ok(Address::Tcp { .. }) => Err("is not on this machine alone"),
+            Err(wrong) => Err(wrong),
+        }
+        .map_err(|wrong| {
+            format!("`{text}` {wrong}; valid are unix:///PATH, and nothing: Docker is not asked")
         })
     }
 }
@@ -264,6 +283,9 @@ fn docker(sources: &mut Sources) -> Docker {
         global_address_space: sources.read(&opt::GLOBAL_DEFAULT_ADDRESS_SPACE),
         requires_mac_address: sources.read(&opt::REQUIRES_MAC_ADDRESS),
         call_timeout,
+        api: sources
+            .read::<Option<SocketPath>>(&opt::DOCKER_URI)
+            .map(|path| path.0),
     }
 }
 

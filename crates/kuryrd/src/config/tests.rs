@@ -604,3 +604,22 @@ proptest! {
         let _ = load(CommandLine::default(), environment, Path::new("/nonexistent"));
     }
 }
+
+#[test]
+fn docker_is_asked_on_this_machine_or_not_at_all() {
+    let api = |uri: &str| {
+        let settings = loaded(&format!("[DEFAULT]\ndocker_uri = {uri}\n")).settings;
+        settings.docker.api
+    };
+    let usual = loaded("").settings.docker.api;
+    assert_eq!(usual, Some(PathBuf::from("/var/run/docker.sock")));
+    assert_eq!(
+        api("unix:///run/other.sock"),
+        Some(PathBuf::from("/run/other.sock"))
+    );
+    assert_eq!(api(""), None);
+    insta::assert_snapshot!(refusal("[DEFAULT]\ndocker_uri = http://10.0.0.1:2375\n"), @r"
+    the configuration has a mistake:
+      0.conf:2: [DEFAULT] docker_uri: `http://10.0.0.1:2375` is not on this machine alone; valid are unix:///PATH, and nothing: Docker is not asked
+    ");
+}

@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::Days;
-use crate::lab::lab;
+use crate::lab::{Paused, lab};
 
 /// The programs of the cloud and of the host that Kuryr needs.
 const PARTS: [&str; 7] = [
@@ -97,21 +97,5 @@ impl Days {
         } else {
             sleep(pause);
         }
-    }
-}
-
-/// A part of the lab that does nothing as long as this lives.
-struct Paused(&'static str);
-
-impl Paused {
-    fn begin(part: &'static str) -> Self {
-        lab(&["pause", part]).expect("lab pause");
-        Self(part)
-    }
-}
-
-impl Drop for Paused {
-    fn drop(&mut self) {
-        lab(&["resume", self.0]);
     }
 }
