@@ -91,12 +91,7 @@ impl Adoptions {
     }
 
     fn remove(&self, id: &NetworkId) {
-        if let Err(error) = self.journal.erase(&format!("{PREFIX}{id}")) {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "an old note is left"
-            );
-        }
+        self.journal.forget(&format!("{PREFIX}{id}"));
         self.all().remove(id.as_str());
     }
 

@@ -125,10 +125,15 @@ impl Journal {
         erased.map_err(self.failed("remove", key))
     }
 
-    /// Makes the note under `key` not exist, also after a power failure.
-    pub(crate) fn erase_for_good(&self, key: &str) -> Result<(), JournalError> {
+    /// Makes a note not exist that is true no more; tells of it where it may still be there.
+    pub(crate) fn forget(&self, key: &str) {
+        tell_of_left(self.erase(key));
+    }
+
+    /// The same, also after a power failure.
+    pub(crate) fn forget_for_good(&self, key: &str) {
         let erased = self.notes.erase(key, true);
-        erased.map_err(self.failed("remove", key))
+        tell_of_left(erased.map_err(self.failed("remove", key)));
     }
 
     /// All notes whose key begins with `prefix` and that can be read; others are told of and left.
@@ -149,6 +154,13 @@ impl Journal {
     fn failed(&self, act: &'static str, key: &str) -> impl FnOnce(io::Error) -> JournalError {
         let path = self.notes.path(key);
         move |source| JournalError::Failed { act, path, source }
+    }
+}
+
+fn tell_of_left(erased: Result<(), JournalError>) {
+    if let Err(error) = erased {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(error, "an old note is left");
     }
 }
 

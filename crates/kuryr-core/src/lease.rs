@@ -134,12 +134,7 @@ impl Leases {
     pub(crate) fn remove(&self, pool: &PoolId) -> Option<Lease> {
         let lease = self.open().remove(pool.as_str())?;
         // For good: a lease that came back would run out, and take its network away.
-        if let Err(error) = self.journal.erase_for_good(&format!("{PREFIX}{pool}")) {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "an old note is left"
-            );
-        }
+        self.journal.forget_for_good(&format!("{PREFIX}{pool}"));
         self.changed.notify_waiters();
         Some(lease)
     }

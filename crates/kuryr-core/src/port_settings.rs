@@ -214,10 +214,7 @@ impl PortDefaults {
         if self.all().remove(network.as_str()).is_none() {
             return;
         }
-        if let Err(error) = self.journal.erase(&format!("{PREFIX}{network}")) {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "an old note is left");
-        }
+        self.journal.forget(&format!("{PREFIX}{network}"));
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<String, PortSettings>> {

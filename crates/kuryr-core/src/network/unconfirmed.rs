@@ -91,10 +91,7 @@ impl Unconfirmed {
         if self.all().remove(network).is_none() {
             return;
         }
-        if let Err(error) = self.journal.erase(&key(network)) {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "an old note is left");
-        }
+        self.journal.forget(&key(network));
     }
 
     fn questions(&self) -> Questions {

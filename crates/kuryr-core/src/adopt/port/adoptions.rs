@@ -225,10 +225,7 @@ impl PortAdoptions {
     }
 
     pub(super) fn end(&self, port: PortId) {
-        if let Err(error) = self.journal.erase(&format!("{PREFIX}{port}")) {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "an old note is left");
-        }
+        self.journal.forget(&format!("{PREFIX}{port}"));
         self.all().remove(&port);
         self.keep_promise(port);
     }
