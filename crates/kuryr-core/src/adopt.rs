@@ -53,11 +53,7 @@ pub(crate) struct Adoptions {
 
 impl Adoptions {
     pub(crate) fn new(journal: Journal) -> Self {
-        let all = journal
-            .read::<Adoption>(PREFIX)
-            .into_iter()
-            .map(|(key, adoption)| (key[PREFIX.len()..].to_owned(), adoption))
-            .collect();
+        let all = journal.read(PREFIX).into_iter().collect();
         Self {
             all: Mutex::new(all),
             journal,

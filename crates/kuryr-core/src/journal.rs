@@ -136,7 +136,8 @@ impl Journal {
         tell_of_left(erased.map_err(self.failed("remove", key)));
     }
 
-    /// All notes whose key begins with `prefix` and that can be read; others are told of and left.
+    /// All notes whose key begins with `prefix` and that can be read, by what follows it; others are told of
+    /// and left.
     pub(crate) fn read<T: DeserializeOwned>(&self, prefix: &str) -> Vec<(String, T)> {
         let notes = self.notes.read(prefix).into_iter();
         notes
@@ -146,7 +147,7 @@ impl Journal {
                 let path = self.notes.path(&key);
                 note.map_err(|error| tracing::error!(%error, "could not read {}", path.display()))
                     .ok()
-                    .map(|note| (key, note))
+                    .map(|note| (key.strip_prefix(prefix).unwrap_or(&key).to_owned(), note))
             })
             .collect()
     }
@@ -210,7 +211,7 @@ mod tests {
         journal.write("port-1", &1).unwrap();
         journal.write("port-1", &2).unwrap();
         journal.write("network-1", &3).unwrap();
-        assert_eq!(journal.read::<i32>("port-"), [("port-1".to_owned(), 2)]);
+        assert_eq!(journal.read::<i32>("port-"), [("1".to_owned(), 2)]);
         journal.erase("port-1").unwrap();
         journal.erase("port-1").unwrap();
         assert!(journal.read::<i32>("port-").is_empty());

@@ -74,11 +74,7 @@ pub(crate) struct Leases {
 impl Leases {
     /// Those that an earlier run of this program has left, and all that come.
     pub(crate) fn new(journal: Journal) -> Self {
-        let open = journal
-            .read::<Lease>(PREFIX)
-            .into_iter()
-            .map(|(key, lease)| (key[PREFIX.len()..].to_owned(), lease))
-            .collect();
+        let open = journal.read(PREFIX).into_iter().collect();
         Self {
             open: Mutex::new(open),
             changed: Notify::new(),

@@ -181,10 +181,9 @@ pub(crate) struct PortDefaults {
 
 impl PortDefaults {
     pub(crate) fn new(journal: Journal) -> Self {
-        let noted = journal.read::<PortSettings>(PREFIX).into_iter();
-        let noted = noted.map(|(key, settings)| (key[PREFIX.len()..].to_owned(), settings));
+        let all = journal.read(PREFIX).into_iter().collect();
         Self {
-            all: Mutex::new(noted.collect()),
+            all: Mutex::new(all),
             journal,
         }
     }

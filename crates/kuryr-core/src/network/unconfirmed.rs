@@ -57,10 +57,7 @@ impl Unconfirmed {
     pub(crate) fn new(journal: Journal) -> Self {
         let since = Instant::now();
         let noted = journal.read::<Program>(PREFIX).into_iter();
-        let noted = noted.filter_map(|(key, by)| {
-            let network = key[PREFIX.len()..].parse().ok()?;
-            Some((network, Asked { by, since }))
-        });
+        let noted = noted.filter_map(|(key, by)| Some((key.parse().ok()?, Asked { by, since })));
         Self {
             all: Mutex::new(noted.collect()),
             last_caller: Mutex::new(None),

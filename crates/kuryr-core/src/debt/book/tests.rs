@@ -79,8 +79,7 @@ async fn of_two_debts_at_once_that_is_noted_which_holds() {
         name: None,
     };
     tokio::join!(debts.owe(removal.clone()), debts.owe(label));
-    let noted: Vec<_> = journal.read::<Debt>("debt-").into_iter().collect();
-    assert_eq!(noted, [("debt-".to_owned(), removal)]);
+    assert_eq!(journal.read::<Debt>("debt-"), [(String::new(), removal)]);
 }
 
 /// Hundreds of containers may have just started: what is owed for each takes little memory while it waits.
