@@ -352,7 +352,8 @@ impl Plug for Host {
         if !as_new {
             return Ok(false);
         }
-        self.plug_into_ovs(&held, vif, deadline).await?;
+        // All is set again, as what is offloaded may have been changed.
+        self.plug_pair_into_ovs(&held, vif, deadline).await?;
         Ok(true)
     }
 

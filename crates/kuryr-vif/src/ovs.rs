@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::rows::{INTERFACE, OWNER};
+use self::waiting::is_taken_up;
 use crate::ovsdb::{Ovsdb, OvsdbError, Row};
 use crate::{Attachment, Error, Vif};
 
@@ -26,6 +27,8 @@ struct Ground {
     bridge: Option<Row>,
     /// Rows with the interface's name or its id.
     interfaces: Vec<Row>,
+    /// The port with the interface's name.
+    port: Option<Row>,
     /// The version of the configuration that ovs-vswitchd is asked for.
     wanted: i64,
     /// The version that it has acted on.
@@ -65,12 +68,17 @@ impl Ovs {
             attempts += 1;
             let ground = self.ground(attachment, deadline).await?;
             let bridge = self.bridge_of(&ground, attachment)?;
-            if self.is_there(vif, &ground, bridge, deadline).await? {
+            if let Some((row, port)) = there(vif, &ground)
+                && self.take(vif, (bridge, port, row), deadline).await?
+            {
                 // What others change meanwhile is not waited for by who gets what is there already.
-                let version = match self.hand_over(vif, &ground, deadline).await? {
-                    true => 0,
-                    false => ground.wanted,
+                let version = match rows::bears_owner(row, vif) {
+                    true => ground.wanted,
+                    false => 0,
                 };
+                if ground.current >= version && is_taken_up(row) {
+                    return Ok(());
+                }
                 return self.taken_up(attachment, version, deadline).await;
             }
             if !ground.interfaces.is_empty() {
@@ -134,7 +142,8 @@ impl Ovs {
             .map_err(self.failure("look up", &attachment.host))?;
         let mut found = answers.iter().map(Row::all_in);
         let mut next = || found.next().unwrap_or_default();
-        let (bridges, mut interfaces, same_id, version) = (next(), next(), next(), next());
+        let (bridges, mut interfaces, same_id) = (next(), next(), next());
+        let (ports, version) = (next(), next());
         for row in same_id {
             if !interfaces.contains(&row) {
                 interfaces.push(row);
@@ -143,6 +152,7 @@ impl Ovs {
         Ok(Ground {
             bridge: bridges.into_iter().next(),
             interfaces,
+            port: ports.into_iter().next(),
             wanted: rows::version(&version, "next_cfg"),
             current: rows::version(&version, "cur_cfg"),
         })
@@ -155,56 +165,21 @@ impl Ovs {
         })
     }
 
-    /// Notes in the row of an interface that is there whose it is now, if it was somebody else's;
-    /// whether it was. To the switch and to its controller nothing has changed.
-    async fn hand_over(
+    /// Notes in a row whose it is now, if it was somebody else's and its port is on that bridge; whether it
+    /// is. To the switch and to its controller nothing has changed.
+    async fn take(
         &self,
         vif: &Vif,
-        ground: &Ground,
+        (bridge, port, row): (&Row, &Row, &Row),
         deadline: Instant,
     ) -> Result<bool, Error> {
-        let others = |row: &&Row| !rows::bears_owner(row, vif);
-        let Some(row) = ground.interfaces.iter().find(others) else {
-            return Ok(false);
-        };
-        let change = rows::hand_over(row, vif);
-        let changed = self.ovsdb.transact(&change, deadline).await;
-        changed
-            .map(|_| true)
-            .map_err(self.failure("hand over", &vif.attachment.host))
-    }
-
-    /// Whether exactly the row of `vif` is there, for whomever, on its bridge, without an error.
-    async fn is_there(
-        &self,
-        vif: &Vif,
-        ground: &Ground,
-        bridge: &Row,
-        deadline: Instant,
-    ) -> Result<bool, Error> {
-        let [row] = ground.interfaces.as_slice() else {
-            return Ok(false);
-        };
-        let right = row.text("name") == vif.attachment.in_ovs().as_str()
-            && row.text("error").is_empty()
-            && rows::bears_marks(row, vif);
-        if !right {
-            return Ok(false);
+        let operations = rows::take(vif, bridge, port, row);
+        match self.ovsdb.transact(&operations, deadline).await {
+            Err(error) if error.is_unmet_wait() => Ok(false),
+            taken => taken
+                .map(|_| true)
+                .map_err(self.failure("hand over", &vif.attachment.host)),
         }
-        let failure = || self.failure("look up", &vif.attachment.host);
-        let asks = rows::ports_of(std::slice::from_ref(row));
-        let ports = self
-            .ovsdb
-            .transact(&asks, deadline)
-            .await
-            .map_err(failure())?;
-        let asks = rows::bridge_with(bridge, &ports);
-        let bridges = self
-            .ovsdb
-            .transact(&asks, deadline)
-            .await
-            .map_err(failure())?;
-        Ok(bridges.iter().any(|answer| !Row::all_in(answer).is_empty()))
     }
 
     /// Removes the rows that are in the way, and waits until ovs-vswitchd has nothing left to do.
@@ -269,4 +244,16 @@ impl Ovs {
             source,
         }
     }
+}
+
+/// The row of `vif`, for whomever, without an error, and its port: if there is exactly that.
+fn there<'a>(vif: &Vif, ground: &'a Ground) -> Option<(&'a Row, &'a Row)> {
+    let [row] = ground.interfaces.as_slice() else {
+        return None;
+    };
+    let right = row.text("name") == vif.attachment.in_ovs().as_str()
+        && row.text("error").is_empty()
+        && rows::bears_marks(row, vif);
+    let port = ground.port.as_ref()?;
+    (right && port.uuids("interfaces").any(|id| id == row.id())).then_some((row, port))
 }

@@ -76,6 +76,8 @@ impl Host {
 
     /// The row comes after the interface it names, always: ovs-vswitchd that has a port open never
     /// notices that a new interface bears the old name, and the port stays dead without an error.
+    ///
+    /// Of a pair that is here and up nothing is set again: a warm port is handed over by a look and a row.
     pub(super) async fn plug_into_ovs(
         &self,
         held: &Held,
@@ -89,6 +91,9 @@ impl Host {
             let look = move || veth::inspect(&vif);
             on_thread(held, ("look up", host), deadline, look, drop).await?
         };
+        if pair.is_up() {
+            return ovs.ensure(vif, deadline, GRACE).await;
+        }
         if pair != Pair::Absent {
             return self.plug_pair_into_ovs(held, vif, deadline).await;
         }
@@ -148,7 +153,7 @@ impl Host {
     }
 
     /// Makes the pair, then the row.
-    async fn plug_pair_into_ovs(
+    pub(super) async fn plug_pair_into_ovs(
         &self,
         held: &Held,
         vif: &Vif,

@@ -22,9 +22,25 @@ pub(crate) enum Pair {
     /// Neither end as it shall be.
     Absent,
     /// Both ends, as they shall be.
-    Here,
+    Here {
+        /// Whether the host end is up: the last step of [`ensure`].
+        up: bool,
+    },
     /// The host end; the container end is in another namespace.
-    Moved,
+    Moved {
+        /// As before.
+        up: bool,
+    },
+}
+
+impl Pair {
+    /// Whether `ensure` has nothing left to do, but where it puts a mark on the host end or in a bridge.
+    pub(crate) fn is_up(self) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Here { up } | Self::Moved { up } => up,
+        }
+    }
 }
 
 /// Whether `ensure` made the pair or found it.
@@ -42,8 +58,9 @@ pub(crate) fn inspect(vif: &Vif) -> Result<Pair, Error> {
         return Ok(Pair::Absent);
     };
     near.must_be_veth(host)?;
+    let up = near.is_up;
     if near.peer_elsewhere {
-        return Ok(Pair::Moved);
+        return Ok(Pair::Moved { up });
     }
     let right = find(&mut kernel, container)?.is_some_and(|far| {
         far.index == near.peer
@@ -51,15 +68,19 @@ pub(crate) fn inspect(vif: &Vif) -> Result<Pair, Error> {
             && far.mtu == vif.mtu
             && near.mtu == vif.mtu
     });
-    Ok(if right { Pair::Here } else { Pair::Absent })
+    Ok(if right {
+        Pair::Here { up }
+    } else {
+        Pair::Absent
+    })
 }
 
 /// Whether both ends are here and nothing tells that a container has had its end: who may set up
 /// interfaces in a container may leave a program on one (XDP), other names, or a listening mode.
 pub(crate) fn is_as_new(vif: &Vif) -> Result<bool, Error> {
-    if inspect(vif)? != Pair::Here {
+    let Pair::Here { .. } = inspect(vif)? else {
         return Ok(false);
-    }
+    };
     let container = &vif.attachment.container;
     let far = find(&mut open(container)?, container)?;
     Ok(far.is_some_and(|far| !far.is_touched && far.alias.is_empty() && far.controller == 0))
@@ -79,7 +100,7 @@ pub(crate) fn ensure(vif: &Vif) -> Result<Made, Error> {
     } else {
         Made::Found
     };
-    let ready = offload_of(vif, pair).and_then(|()| bring_up(&vif.attachment, made));
+    let ready = offload_of(vif, pair).and_then(|()| bring_up(&vif.attachment, pair));
     match (made, ready) {
         (_, Ok(())) => Ok(made),
         (Made::Found, Err(error)) => Err(error),
@@ -117,7 +138,7 @@ pub(crate) fn remove(interface: &IfName) -> Result<(), Error> {
 /// are as the kernel makes them.
 fn offload_of(vif: &Vif, pair: Pair) -> Result<(), Error> {
     let container = &vif.attachment.container;
-    if !needs::of(&vif.attachment.switch).own_checksums || pair == Pair::Moved {
+    if !needs::of(&vif.attachment.switch).own_checksums || matches!(pair, Pair::Moved { .. }) {
         return Ok(());
     }
     offload::leave_no_checksum_to_the_device(container).map_err(refusal(
@@ -164,17 +185,14 @@ pub(crate) fn put_to_sleep(container: &IfName) -> Result<(), Error> {
 ///
 /// One that was found as it shall be is left alone: whoever listens, as ovs-vswitchd, looks at all interfaces
 /// again whenever one is set, though to what it is.
-fn bring_up(attachment: &Attachment, made: Made) -> Result<(), Error> {
+fn bring_up(attachment: &Attachment, found: Pair) -> Result<(), Error> {
     let host = &attachment.host;
-    let mut kernel = open(host)?;
     let mark = mark::write(attachment);
     let says_no_more = attachment.switch.joined().is_none() && mark.is_none();
-    if made == Made::Found
-        && says_no_more
-        && find(&mut kernel, host)?.is_some_and(|link| link.is_up)
-    {
+    if found.is_up() && says_no_more {
         return Ok(());
     }
+    let mut kernel = open(host)?;
     keep_addresses_off(&mut kernel, host)?;
     let mut change = flagged(host, LinkFlags::Up, LinkFlags::Up);
     if let Some(bridge) = attachment.switch.joined() {

@@ -9,10 +9,11 @@ use crate::{Attachment, Vif};
 pub(super) const OWNER: &str = "kuryr";
 /// The mark of whom it is plugged for.
 pub(super) const ENDPOINT: &str = "vm-uuid";
-pub(super) const INTERFACE: &[&str] = &["_uuid", "name", "external_ids", "error"];
+pub(super) const INTERFACE: &[&str] = &["_uuid", "name", "external_ids", "error", "ofport"];
 
-/// Asks for the bridge, the interfaces of the same name, those of the same id, and the versions.
-pub(super) fn ground(attachment: &Attachment) -> [Value; 4] {
+/// Asks for the bridge, the interfaces of the same name, those of the same id, the port of that name, and
+/// the versions.
+pub(super) fn ground(attachment: &Attachment) -> [Value; 5] {
     [
         select(
             "Bridge",
@@ -21,6 +22,7 @@ pub(super) fn ground(attachment: &Attachment) -> [Value; 4] {
         ),
         select("Interface", &same_name(attachment), INTERFACE),
         select("Interface", &same_id(attachment), INTERFACE),
+        select("Port", &same_name(attachment), &["_uuid", "interfaces"]),
         select("Open_vSwitch", &json!([]), &["next_cfg", "cur_cfg"]),
     ]
 }
@@ -84,19 +86,18 @@ pub(super) fn ports_of(interfaces: &[Row]) -> Vec<Value> {
         .collect()
 }
 
-/// Asks for `bridge` if it has one of `ports` (as answered to `ports_of`).
-pub(super) fn bridge_with(bridge: &Row, ports: &[Value]) -> Vec<Value> {
-    ports
-        .iter()
-        .flat_map(Row::all_in)
-        .map(|port| {
-            json!([
-                ["_uuid", "==", uuid(bridge.id())],
-                ["ports", "includes", uuid(port.id())],
-            ])
-        })
-        .map(|condition| select("Bridge", &condition, &["_uuid"]))
-        .collect()
+/// Fails unless `bridge` has `port`, and hands `row`, which is that port's, over to whom `vif` is for if it is
+/// somebody else's.
+pub(super) fn take(vif: &Vif, bridge: &Row, port: &Row, row: &Row) -> Vec<Value> {
+    let mut operations = vec![json!({
+        "op": "wait", "timeout": 0, "table": "Bridge",
+        "where": [["_uuid", "==", uuid(bridge.id())], ["ports", "includes", uuid(port.id())]],
+        "columns": ["name"], "until": "==", "rows": [{"name": bridge.text("name")}],
+    })];
+    if !bears_owner(row, vif) {
+        operations.extend(hand_over(row, vif));
+    }
+    operations
 }
 
 /// Whether `row` is marked as the interface of `vif`, for whomever it is plugged.
@@ -116,9 +117,9 @@ pub(super) fn bears_owner(row: &Row, vif: &Vif) -> bool {
 }
 
 /// Makes `row` say so. Inserting alone would leave what a map has.
-pub(super) fn hand_over(row: &Row, vif: &Vif) -> Vec<Value> {
+fn hand_over(row: &Row, vif: &Vif) -> [Value; 2] {
     let owner = vif.attachment.owner.as_str();
-    vec![
+    [
         json!({
             "op": "mutate", "table": "Interface",
             "where": [["_uuid", "==", uuid(row.id())]],

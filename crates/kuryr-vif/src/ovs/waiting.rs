@@ -79,7 +79,7 @@ impl Ovs {
                 .transact(&asks, deadline)
                 .await
                 .map_err(failure())?;
-            let [current, interface] = two(&answers);
+            let [current, interface] = rows_of(&answers);
             let row = interface.first().ok_or_else(|| not_plugged(attachment))?;
             if rows::version(&current, "cur_cfg") >= version {
                 match (row.text("error"), row.integer("ofport")) {
@@ -106,50 +106,15 @@ impl Ovs {
         deadline: Instant,
     ) -> Result<bool, Error> {
         let failure = || self.failure("wait for", &attachment.host);
-        let controller = self.controller(attachment, deadline).await?;
-        tracing::debug!(?controller, "waiting until the bridge forwards");
         let mine = rows::same_name(attachment);
         let tables = json!({
             "Interface": [{"columns": ["external_ids", "ofport"], "where": mine}],
             "Port": [{"columns": ["tag"], "where": mine}],
         });
+        let bridge = rows::bridge(attachment);
         let asks = [
             select("Interface", &mine, &["external_ids", "ofport"]),
             select("Port", &mine, &["tag"]),
-        ];
-        let mut changes = self
-            .ovsdb
-            .watch(tables, deadline)
-            .await
-            .map_err(failure())?;
-        loop {
-            let answers = self
-                .ovsdb
-                .transact(&asks, deadline)
-                .await
-                .map_err(failure())?;
-            let [interface, port] = two(&answers);
-            let (Some(interface), Some(port)) = (interface.first(), port.first()) else {
-                return Err(not_plugged(attachment));
-            };
-            if interface.integer("ofport").is_some_and(|number| number > 0)
-                && controller.has_wired(interface, port)
-            {
-                return Ok(true);
-            }
-            if !changes.next(deadline).await.map_err(failure())? {
-                return Ok(false);
-            }
-        }
-    }
-
-    async fn controller(
-        &self,
-        attachment: &Attachment,
-        deadline: Instant,
-    ) -> Result<Controller, Error> {
-        let bridge = rows::bridge(attachment);
-        let asks = [
             select("Open_vSwitch", &json!([]), &["external_ids"]),
             select(
                 "Bridge",
@@ -157,32 +122,55 @@ impl Ovs {
                 &["fail_mode", "controller"],
             ),
         ];
-        let answers = self
-            .ovsdb
-            .transact(&asks, deadline)
-            .await
-            .map_err(self.failure("look up", &bridge))?;
-        let [system, bridges] = two(&answers);
-        let bridge = bridges.first().ok_or_else(|| Error::NoSuchBridge {
-            bridge: bridge.to_owned(),
-            socket: self.ovsdb.socket().clone(),
-        })?;
-        let system = system.into_iter().next().unwrap_or_default();
-        let ovn = system
-            .map("external_ids")
-            .keys()
-            .any(|key| *key == "ovn-bridge" || key.starts_with("ovn-remote"));
-        let controlled =
-            bridge.text("fail_mode") == "secure" || bridge.uuids("controller").next().is_some();
-        Ok(match (controlled, ovn) {
-            (_, true) => Controller::Ovn,
-            (true, false) => Controller::Agent,
-            (false, false) => Controller::None,
-        })
+        // Of a warm port all is there at the first look, before anything is listened for.
+        let mut changes = None;
+        loop {
+            let answers = self
+                .ovsdb
+                .transact(&asks, deadline)
+                .await
+                .map_err(failure())?;
+            let [interface, port, system, bridges] = rows_of(&answers);
+            let bridge = bridges.first().ok_or_else(|| Error::NoSuchBridge {
+                bridge: bridge.to_owned(),
+                socket: self.ovsdb.socket().clone(),
+            })?;
+            let (Some(interface), Some(port)) = (interface.first(), port.first()) else {
+                return Err(not_plugged(attachment));
+            };
+            let controller = Controller::of(bridge, system.first());
+            if is_taken_up(interface) && controller.has_wired(interface, port) {
+                return Ok(true);
+            }
+            let Some(changes) = &mut changes else {
+                tracing::debug!(?controller, "waiting until the bridge forwards");
+                let watch = self.ovsdb.watch(tables.clone(), deadline).await;
+                changes = Some(watch.map_err(failure())?);
+                continue;
+            };
+            if !changes.next(deadline).await.map_err(failure())? {
+                return Ok(false);
+            }
+        }
     }
 }
 
 impl Controller {
+    fn of(bridge: &Row, system: Option<&Row>) -> Self {
+        let ovn = system.is_some_and(|system| {
+            let says = system.map("external_ids");
+            says.keys()
+                .any(|key| *key == "ovn-bridge" || key.starts_with("ovn-remote"))
+        });
+        let controlled =
+            bridge.text("fail_mode") == "secure" || bridge.uuids("controller").next().is_some();
+        match (controlled, ovn) {
+            (_, true) => Self::Ovn,
+            (true, false) => Self::Agent,
+            (false, false) => Self::None,
+        }
+    }
+
     fn has_wired(self, interface: &Row, port: &Row) -> bool {
         match self {
             Self::Ovn => interface.map("external_ids").get("ovn-installed") == Some(&"true"),
@@ -192,13 +180,15 @@ impl Controller {
     }
 }
 
-/// The rows of two `select`s.
-fn two(answers: &[Value]) -> [Vec<Row>; 2] {
+/// Whether ovs-vswitchd has made an interface a port.
+pub(super) fn is_taken_up(interface: &Row) -> bool {
+    interface.integer("ofport").is_some_and(|number| number > 0)
+}
+
+/// The rows of `N` `select`s.
+fn rows_of<const N: usize>(answers: &[Value]) -> [Vec<Row>; N] {
     let mut rows = answers.iter().map(Row::all_in);
-    [
-        rows.next().unwrap_or_default(),
-        rows.next().unwrap_or_default(),
-    ]
+    std::array::from_fn(|_| rows.next().unwrap_or_default())
 }
 
 fn not_plugged(attachment: &Attachment) -> Error {
