@@ -352,7 +352,7 @@ impl Plug for Host {
         if !as_new {
             return Ok(false);
         }
-        // All is set again, as what is offloaded may have been changed.
+        // Also what is offloaded is set again, as a container may have changed it.
         self.plug_pair_into_ovs(&held, vif, deadline).await?;
         Ok(true)
     }

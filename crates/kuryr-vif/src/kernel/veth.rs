@@ -34,7 +34,8 @@ pub(crate) enum Pair {
 }
 
 impl Pair {
-    /// Whether `ensure` has nothing left to do, but where it puts a mark on the host end or in a bridge.
+    /// Whether `ensure` has nothing left to do: but where it puts a mark on the host end, or that in a bridge, or
+    /// where a container has had the other end, and may have changed what is offloaded.
     pub(crate) fn is_up(self) -> bool {
         match self {
             Self::Absent => false,
