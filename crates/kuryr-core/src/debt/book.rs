@@ -343,16 +343,16 @@ impl Debts {
         let mut pauses = Pauses::default();
         loop {
             self.wait_for_a_lull(&key).await;
+            // However long that takes: an attempt's time begins when it is its turn.
+            let place = self.shared.at_once.acquire().await;
             let Some((debt, turn, unwritten)) = self.begin(&key) else {
                 return;
             };
-            let attempt = async {
-                let _place = self.shared.at_once.acquire().await;
-                let neutron = self.shared.neutron.by(Instant::now() + ONE_ATTEMPT);
-                // Few pay at a time, and hundreds wait: those are to be small.
-                Box::pin(pay(&neutron, &self.shared.guest, &debt, unwritten)).await
-            };
+            let neutron = self.shared.neutron.by(Instant::now() + ONE_ATTEMPT);
+            // Few pay at a time, and hundreds wait: those are to be small.
+            let attempt = Box::pin(pay(&neutron, &self.shared.guest, &debt, unwritten));
             let outcome = timeout(ONE_ATTEMPT * 2, attempt).await;
+            drop(place);
             let next = match &outcome {
                 Ok(Ok(_)) => pauses.after_success(&debt, turn),
                 Ok(Err(error)) => pauses.after(error, &debt),

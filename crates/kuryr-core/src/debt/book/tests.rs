@@ -3,6 +3,8 @@ use std::io;
 use std::num::NonZero;
 use std::path::PathBuf;
 
+use bytes::Bytes;
+use http::{Request, Response};
 use neutron_client::Failure;
 use tokio::time::sleep;
 use tower::service_fn;
@@ -48,8 +50,13 @@ impl Notes for Slow {
 
 /// Owed to a Neutron that does not answer.
 fn debts(journal: Journal) -> Debts {
+    let silent = Neutron::new(service_fn(|_| pending::<Result<_, Failure>>()));
+    debts_to(silent, journal)
+}
+
+fn debts_to(neutron: Neutron, journal: Journal) -> Debts {
     Debts::new(
-        Neutron::new(service_fn(|_| pending::<Result<_, Failure>>())),
+        neutron,
         journal,
         Arc::new(Guest::new(&Drivers::default())),
         Arc::new(PortPools::new(PortPoolSettings::default())),
@@ -80,6 +87,35 @@ async fn of_two_debts_at_once_that_is_noted_which_holds() {
     };
     tokio::join!(debts.owe(removal.clone()), debts.owe(label));
     assert_eq!(journal.read::<Debt>("debt-"), [(String::new(), removal)]);
+}
+
+/// A Neutron that is slow gets slower still by requests that are given up and made again.
+#[tokio::test(start_paused = true)]
+async fn what_is_owed_by_hundreds_is_asked_of_a_slow_neutron_once() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    let slow = Neutron::new(service_fn(move |_: Request<Bytes>| {
+        count.fetch_add(1, Relaxed);
+        async {
+            sleep(Duration::from_secs(20)).await;
+            let mut gone = Response::new(Bytes::new());
+            *gone.status_mut() = http::StatusCode::NO_CONTENT;
+            Ok::<_, Failure>(gone)
+        }
+    }));
+    let debts = debts_to(slow, Journal::of(Slow::default()));
+    for number in 0..100 {
+        let removal = Debt::DeletePort {
+            port: uuid::Uuid::from_u128(number).into(),
+            network: uuid::Uuid::from_u128(0).into(),
+            addresses: Vec::new(),
+            has_group: false,
+        };
+        debts.owe(removal).await;
+    }
+    let by = Instant::now() + Duration::from_secs(1000);
+    assert!(debts.settled(by, |_| true).await, "all is paid");
+    assert_eq!(asked.load(Relaxed), 100);
 }
 
 /// Hundreds of containers may have just started: what is owed for each takes little memory while it waits.
