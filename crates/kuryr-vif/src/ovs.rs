@@ -140,10 +140,7 @@ impl Ovs {
             .transact(&rows::ground(attachment), deadline)
             .await
             .map_err(self.failure("look up", &attachment.host))?;
-        let mut found = answers.iter().map(Row::all_in);
-        let mut next = || found.next().unwrap_or_default();
-        let (bridges, mut interfaces, same_id) = (next(), next(), next());
-        let (ports, version) = (next(), next());
+        let [bridges, mut interfaces, same_id, ports, version] = rows::found(&answers);
         for row in same_id {
             if !interfaces.contains(&row) {
                 interfaces.push(row);
@@ -159,10 +156,15 @@ impl Ovs {
     }
 
     fn bridge_of<'a>(&self, ground: &'a Ground, attachment: &Attachment) -> Result<&'a Row, Error> {
-        ground.bridge.as_ref().ok_or_else(|| Error::NoSuchBridge {
+        let bridge = ground.bridge.as_ref();
+        bridge.ok_or_else(|| self.no_such_bridge(attachment))
+    }
+
+    fn no_such_bridge(&self, attachment: &Attachment) -> Error {
+        Error::NoSuchBridge {
             bridge: rows::bridge(attachment).to_owned(),
             socket: self.ovsdb.socket().clone(),
-        })
+        }
     }
 
     /// Notes in a row whose it is now, if it was somebody else's and its port is on that bridge; whether it

@@ -28,9 +28,7 @@ impl Ovs {
             .transact(&asks, deadline)
             .await
             .map_err(self.failure("list", &"our interfaces"))?;
-        let mut found = answers.iter().map(Row::all_in);
-        let mut next = || found.next().unwrap_or_default();
-        let (interfaces, ports, bridges) = (next(), next(), next());
+        let [interfaces, ports, bridges] = rows::found(&answers);
         Ok(interfaces
             .iter()
             .filter_map(|interface| {

@@ -176,6 +176,12 @@ fn next_version(comment: &str) -> [Value; 3] {
     ]
 }
 
+/// The rows of `N` `select`s.
+pub(super) fn found<const N: usize>(answers: &[Value]) -> [Vec<Row>; N] {
+    let mut rows = answers.iter().map(Row::all_in);
+    std::array::from_fn(|_| rows.next().unwrap_or_default())
+}
+
 /// The version that a transaction with `next_version` at its end has made.
 pub(super) fn version_in(answers: &[Value]) -> i64 {
     let last = answers.last().map(Row::all_in).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Waits for what others do about a row: ovs-vswitchd, and the controller of the bridge.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Ovs, rows};
@@ -79,7 +79,7 @@ impl Ovs {
                 .transact(&asks, deadline)
                 .await
                 .map_err(failure())?;
-            let [current, interface] = rows_of(&answers);
+            let [current, interface] = rows::found(&answers);
             let row = interface.first().ok_or_else(|| not_plugged(attachment))?;
             if rows::version(&current, "cur_cfg") >= version {
                 match (row.text("error"), row.integer("ofport")) {
@@ -111,14 +111,13 @@ impl Ovs {
             "Interface": [{"columns": ["external_ids", "ofport"], "where": mine}],
             "Port": [{"columns": ["tag"], "where": mine}],
         });
-        let bridge = rows::bridge(attachment);
         let asks = [
             select("Interface", &mine, &["external_ids", "ofport"]),
             select("Port", &mine, &["tag"]),
             select("Open_vSwitch", &json!([]), &["external_ids"]),
             select(
                 "Bridge",
-                &json!([["name", "==", bridge]]),
+                &json!([["name", "==", rows::bridge(attachment)]]),
                 &["fail_mode", "controller"],
             ),
         ];
@@ -130,11 +129,9 @@ impl Ovs {
                 .transact(&asks, deadline)
                 .await
                 .map_err(failure())?;
-            let [interface, port, system, bridges] = rows_of(&answers);
-            let bridge = bridges.first().ok_or_else(|| Error::NoSuchBridge {
-                bridge: bridge.to_owned(),
-                socket: self.ovsdb.socket().clone(),
-            })?;
+            let [interface, port, system, bridges] = rows::found(&answers);
+            let bridge = bridges.first();
+            let bridge = bridge.ok_or_else(|| self.no_such_bridge(attachment))?;
             let (Some(interface), Some(port)) = (interface.first(), port.first()) else {
                 return Err(not_plugged(attachment));
             };
@@ -183,12 +180,6 @@ impl Controller {
 /// Whether ovs-vswitchd has made an interface a port.
 pub(super) fn is_taken_up(interface: &Row) -> bool {
     interface.integer("ofport").is_some_and(|number| number > 0)
-}
-
-/// The rows of `N` `select`s.
-fn rows_of<const N: usize>(answers: &[Value]) -> [Vec<Row>; N] {
-    let mut rows = answers.iter().map(Row::all_in);
-    std::array::from_fn(|_| rows.next().unwrap_or_default())
 }
 
 fn not_plugged(attachment: &Attachment) -> Error {
