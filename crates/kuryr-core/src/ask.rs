@@ -179,7 +179,9 @@ pub struct NewEndpoint {
 }
 
 /// A port that a container serves, by the protocol's number in the IP header.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize,
+)]
 pub struct ExposedPort {
     /// The protocol, such as 6 for TCP.
     pub protocol: u8,

@@ -1,7 +1,8 @@
 //! What we still owe Neutron: done in the background, tried until it is done, kept across a crash.
 //!
-//! Docker waits for no change that a container can do without (a port's name, its removal), and it
-//! forgets what failed to be removed: so such things are noted, and paid when Neutron can be paid.
+//! Docker waits for no change that a container can do without (a port's name, what is let in for it, its
+//! removal), and it forgets what failed to be removed: so such things are noted, and paid when Neutron can
+//! be paid.
 
 mod book;
 mod make;
@@ -18,7 +19,7 @@ use neutron_client::Filter;
 use serde::{Deserialize, Serialize};
 
 use crate::adopt::port::PortAdoption;
-use crate::ask::{EndpointId, NetworkId};
+use crate::ask::{EndpointId, ExposedPort, NetworkId};
 use crate::names;
 use crate::port_pool::AsMade;
 
@@ -66,6 +67,11 @@ pub(crate) enum Debt {
     },
     /// The ports that hold addresses of a network for a swarm's containers are to go.
     DeleteSwarmPorts { network: NeutronNetworkId },
+    /// What is for these ports of a port's container is to be let in.
+    Open {
+        port: PortId,
+        exposed: Vec<ExposedPort>,
+    },
     /// A port is to lose the security group of what its container has exposed.
     Close { port: PortId },
     /// A port that was there before is to be what it was.
@@ -158,7 +164,7 @@ impl Debt {
             } => format!("debt-container-network-{container_network}"),
             Self::DrainPool { name, .. } => format!("debt-{}", plain(name)),
             Self::DeletePool(pool) => format!("debt-pool-{}", pool.id),
-            Self::Close { port } => format!("debt-group-{port}"),
+            Self::Open { port, .. } | Self::Close { port } => of_group(*port),
             Self::DeleteStrayGroup { port, .. } => format!("debt-stray-group-{port}"),
             Self::DeleteStrayPort { device_id, .. } => format!("debt-stray-port-{device_id}"),
             Self::DeleteStrayNetwork {
@@ -184,7 +190,8 @@ impl Debt {
             Self::DeleteStrayPort { device_id, except } => {
                 asked.device_id == *device_id && *except != Some(asked.id)
             }
-            Self::Close { .. }
+            Self::Open { .. }
+            | Self::Close { .. }
             | Self::Unmark { .. }
             | Self::DrainPool { .. }
             | Self::DeleteSwarmPorts { .. }
@@ -209,6 +216,7 @@ impl Debt {
             | Self::DeleteStrayPort { .. } => true,
             Self::Label { .. }
             | Self::DeleteSwarmPorts { .. }
+            | Self::Open { .. }
             | Self::Close { .. }
             | Self::DeleteNetwork { .. }
             | Self::DeleteNetworkOf { .. }
@@ -227,6 +235,7 @@ impl Debt {
             Self::Label { .. }
             | Self::DeletePort { .. }
             | Self::Recycle { .. }
+            | Self::Open { .. }
             | Self::Close { .. }
             | Self::DeletePortIfOurs { .. }
             | Self::DeletePortsOf { .. }
@@ -245,7 +254,18 @@ impl Debt {
     }
 
     fn is_removal(&self) -> bool {
-        !matches!(self, Self::Label { .. })
+        !matches!(self, Self::Label { .. } | Self::Open { .. })
+    }
+
+    /// The port whose container has gone, or is going to: nothing is to be let in for it any more.
+    fn parted_with(&self) -> Option<PortId> {
+        if let Self::DeletePort { port, .. }
+        | Self::Recycle { port, .. }
+        | Self::DeletePortIfOurs { port, .. } = self
+        {
+            return Some(*port);
+        }
+        None
     }
 
     /// Whether an earlier debt about the same object stays in its place.
@@ -265,6 +285,7 @@ impl Debt {
             | Self::PutBack(_)
             | Self::DrainPool { .. }
             | Self::DeleteSwarmPorts { .. }
+            | Self::Open { .. }
             | Self::Close { .. }
             | Self::DeletePortsOf { .. }
             | Self::DeleteNetwork { .. }
@@ -336,6 +357,7 @@ impl Debt {
             | Self::DeletePortsOf { .. }
             | Self::DeleteStrayPort { .. } => true,
             Self::Label { .. }
+            | Self::Open { .. }
             | Self::Close { .. }
             | Self::DeleteStrayGroup { .. }
             | Self::DeleteNetwork { .. }
@@ -346,6 +368,10 @@ impl Debt {
             | Self::DeleteStrayPool { .. } => false,
         }
     }
+}
+
+fn of_group(port: PortId) -> String {
+    format!("debt-group-{port}")
 }
 
 fn plain(text: &str) -> String {

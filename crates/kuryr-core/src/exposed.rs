@@ -1,12 +1,12 @@
 //! Ports that containers expose: each port of ours that has some gets a security group of its own,
 //! which lets in what is for them.
 //!
-//! Nothing is noted of it: the group bears the port's identifier, and whoever removes the port looks
-//! for it.
+//! What is still to be let in is noted as owed. Of what is open nothing is: the group bears the port's
+//! identifier, and whoever removes the port looks for it.
 
 mod rules;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
@@ -17,12 +17,12 @@ use neutron_client::{Filter, Neutron};
 use tokio::time::Instant;
 
 use crate::ask::{EndpointId, ExposedPort, NetworkId};
-use crate::debt::{Debt, is_ours};
-use crate::error::{Error, PortError, told};
+use crate::debt::{Debt, Debts, is_ours};
+use crate::error::{Error, told};
 use crate::kuryr::Kuryr;
 use crate::names;
 
-/// What is open, as far as this run knows.
+/// What is open, or is going to be, as far as this run knows.
 #[derive(Default)]
 pub(crate) struct Exposures(Mutex<HashMap<PortId, Vec<ExposedPort>>>);
 
@@ -53,7 +53,9 @@ impl Exposures {
 impl Kuryr {
     /// Lets in what is for these ports of an endpoint; asked again, has done so.
     ///
-    /// Ports that were there before keep their groups, and so do ours where it is switched off.
+    /// That is noted, and done in the background until it is done, where Neutron has not refused it the
+    /// last time; else it is waited for. Ports that were there before keep their groups, and so do ours
+    /// where it is switched off.
     ///
     /// # Errors
     /// The endpoint is unknown, or Neutron's refusal, such as a quota of security groups that is
@@ -85,73 +87,101 @@ impl Kuryr {
         if exposed.is_empty() || !self.settings.opens_exposed_ports || !ours || !is_held {
             return Ok(());
         }
-        let _turn = self.exposure_turns.turn(&port.id, by).await?;
-        if self.exposures.is_open(port.id, exposed) {
+        let port = port.id;
+        let _turn = self.exposure_turns.turn(&port, by).await?;
+        if self.exposures.is_open(port, exposed) {
             return Ok(());
         }
-        let closing = |debt: &Debt| *debt == Debt::Close { port: port.id };
+        let closing = |debt: &Debt| *debt == Debt::Close { port };
         self.debts.settled(by, closing).await;
-        self.exposures.begin(port.id);
-        let opened = self.ensure_open(port, exposed, by).await;
-        match &opened {
-            Ok(()) => self.exposures.opened(port.id, exposed),
-            Err(_) => self.close(port.id).await,
+        self.exposures.begin(port);
+        let opened = match self.debts.lets_in() || self.debts.opens(port) {
+            true => {
+                self.owe_open(port, exposed, by).await;
+                Ok(true)
+            }
+            false => {
+                let opened = open(&self.debts, &self.neutron.by(by), port, exposed).await;
+                self.debts.tell_let_in(&opened);
+                opened
+            }
+        };
+        // Its endpoint may have gone meanwhile, and the port be on its way to another.
+        match opened.is_ok() && self.endpoints.get(endpoint).is_some() {
+            true => self.exposures.opened(port, exposed),
+            false => self.close(port).await,
         }
-        opened
+        opened.map(drop).map_err(told(format!(
+            "let in what is for the exposed ports of port {port} \
+             (process_external_connectivity = false in kuryr.conf does without)"
+        )))
     }
 
-    /// Takes a port's own group away, if it has one.
+    /// Where that can't be noted it is waited for.
+    async fn owe_open(&self, port: PortId, exposed: &[ExposedPort], by: Instant) {
+        let exposed = exposed.to_vec();
+        let noted = self.debts.owe(Debt::Open { port, exposed }).await;
+        if !noted {
+            let opening =
+                |debt: &Debt| matches!(debt, Debt::Open { port: its, .. } if *its == port);
+            self.debts.settled(by, opening).await;
+        }
+    }
+
+    /// Takes a port's own group away, if it has one or is to get one.
     pub(crate) async fn close(&self, port: PortId) {
-        if self.exposures.remove(port) {
+        if self.exposures.remove(port) || self.debts.opens(port) {
             self.debts.owe(Debt::Close { port }).await;
         }
     }
+}
 
-    async fn ensure_open(
-        &self,
-        port: &Port,
-        exposed: &[ExposedPort],
-        by: Instant,
-    ) -> Result<(), Error> {
-        let neutron = self.neutron.by(by);
-        let mut versions: Vec<IpVersion> = Vec::new();
-        for ip in &port.fixed_ips {
-            let version = IpVersion::of(ip.ip_address);
-            if !versions.contains(&version) {
-                versions.push(version);
-            }
+/// Gives a port the group of what its container exposes; of a port that is gone none is left. Whether it
+/// is there.
+pub(crate) async fn open(
+    debts: &Debts,
+    neutron: &Neutron,
+    port: PortId,
+    exposed: &[ExposedPort],
+) -> Result<bool, neutron_client::Error> {
+    let (groups, found) = tokio::join!(groups_of(neutron, port), neutron.find::<Port>(port));
+    let Some(found) = found? else {
+        delete_groups(neutron, port, None).await?;
+        return Ok(false);
+    };
+    let group = match groups?.pop() {
+        Some(group) => group,
+        None => make_group(debts, neutron, port).await?,
+    };
+    let versions = found.fixed_ips.iter();
+    let versions: BTreeSet<_> = versions.map(|ip| IpVersion::of(ip.ip_address)).collect();
+    let versions = Vec::from_iter(versions);
+    let (ruled, is_there) = tokio::join!(
+        ensure_rules(neutron, &group, exposed, &versions),
+        add_group(neutron, found, group.id)
+    );
+    match is_there? {
+        true => ruled.map(|()| true),
+        false => {
+            delete_groups(neutron, port, None).await?;
+            Ok(false)
         }
-        let group = self.ensure_group(&neutron, port.id).await?;
-        ensure_rules(&neutron, &group, exposed, &versions)
-            .await
-            .map_err(told(format!(
-                "let in what is for the exposed ports of port {}",
-                port.id
-            )))?;
-        add_group(&neutron, port.id, group.id).await
     }
+}
 
-    async fn ensure_group(&self, neutron: &Neutron, port: PortId) -> Result<SecurityGroup, Error> {
-        let name = names::exposed_group(port);
-        let identity = Filter::new().with("name", &name);
-        let act = || {
-            told(format!(
-                "make a security group for the exposed ports of port {port} \
-                 (process_external_connectivity = false in kuryr.conf does without)"
-            ))
-        };
-        let found = neutron.list::<SecurityGroup>(&identity).await;
-        if let Some(group) = found.map_err(act())?.pop() {
-            return Ok(group);
-        }
-        let new = NewSecurityGroup {
-            description: names::exposed_description(port),
-            name,
-        };
-        let stray = |except| Debt::DeleteStrayGroup { port, except };
-        let made = self.debts.make(neutron, &new, &identity, stray).await;
-        made.map_err(act())
-    }
+async fn make_group(
+    debts: &Debts,
+    neutron: &Neutron,
+    port: PortId,
+) -> Result<SecurityGroup, neutron_client::Error> {
+    let name = names::exposed_group(port);
+    let identity = Filter::new().with("name", &name);
+    let new = NewSecurityGroup {
+        description: names::exposed_description(port),
+        name,
+    };
+    let stray = |except| Debt::DeleteStrayGroup { port, except };
+    debts.make(neutron, &new, &identity, stray).await
 }
 
 /// Makes the rules that a group lacks, all in one request. Where it fails, or its reply is lost, it
@@ -181,39 +211,49 @@ async fn ensure_rules(
     Ok(())
 }
 
-/// Only into the groups that the port has at that moment: others may change them, too.
-async fn add_group(neutron: &Neutron, port: PortId, group: SecurityGroupId) -> Result<(), Error> {
-    let act = || {
-        told(format!(
-            "put port {port} into the security group of its exposed ports"
-        ))
-    };
-    for _ in 0..ATTEMPTS {
-        let found = neutron.find::<Port>(port).await.map_err(act())?;
-        // A port that has gone meanwhile takes its endpoint's start with it soon enough.
-        let Some(now) = found.filter(|now| !now.security_groups.contains(&group)) else {
-            return Ok(());
+/// Only into the groups that the port has at that moment: others may change them, too. Whether it is
+/// still there.
+async fn add_group(
+    neutron: &Neutron,
+    port: Port,
+    group: SecurityGroupId,
+) -> Result<bool, neutron_client::Error> {
+    let id = port.id;
+    let mut now = Some(port);
+    for attempt in 1.. {
+        let Some(port) = now else {
+            return Ok(false);
         };
+        if port.security_groups.contains(&group) {
+            return Ok(true);
+        }
         let change = PortChange {
-            security_groups: Some([now.security_groups, vec![group]].concat()),
+            security_groups: Some([port.security_groups, vec![group]].concat()),
             ..PortChange::default()
         };
-        match neutron.update_at(port, &change, now.revision_number).await {
-            Err(error) if error.status() == Some(StatusCode::PRECONDITION_FAILED) => {}
-            other => return other.map(drop).map_err(act()),
+        let Err(error) = neutron.update_at(id, &change, port.revision_number).await else {
+            return Ok(true);
+        };
+        let changed = error.status() == Some(StatusCode::PRECONDITION_FAILED);
+        now = neutron.find(id).await?;
+        // Of a group that is gone it is told in the same way as of a port.
+        if now.is_some() && (!changed || attempt == ATTEMPTS) {
+            return Err(error);
         }
     }
-    Err(PortError::Changing(port).into())
+    Ok(false)
 }
 
 /// Takes a port out of the group of its exposed ports, and removes the group.
 pub(crate) async fn close(neutron: &Neutron, port: PortId) -> Result<(), neutron_client::Error> {
     let groups = groups_of(neutron, port).await?;
-    let Some(now) = neutron.find::<Port>(port).await? else {
-        return delete_groups(neutron, port, None).await;
-    };
+    if groups.is_empty() {
+        return Ok(());
+    }
     let is_own = |id: &SecurityGroupId| groups.iter().any(|group| group.id == *id);
-    if now.security_groups.iter().any(is_own) {
+    if let Some(now) = neutron.find::<Port>(port).await?
+        && now.security_groups.iter().any(is_own)
+    {
         let kept = now.security_groups.iter().filter(|id| !is_own(id)).copied();
         let change = PortChange {
             security_groups: Some(kept.collect()),
@@ -224,10 +264,13 @@ pub(crate) async fn close(neutron: &Neutron, port: PortId) -> Result<(), neutron
             Ok(_) | Err(_) => {}
         }
     }
-    delete_groups(neutron, port, None).await
+    for group in groups {
+        neutron.delete::<SecurityGroup>(group.id).await?;
+    }
+    Ok(())
 }
 
-/// Removes the group of a port that is gone.
+/// Removes the group of a port that is gone, and what is not this one of a port that is there.
 pub(crate) async fn delete_groups(
     neutron: &Neutron,
     port: PortId,

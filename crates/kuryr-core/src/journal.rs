@@ -272,10 +272,11 @@ mod tests {
                 Debt::DeleteStrayNetwork { .. } => 14,
                 Debt::DeleteStrayPool { .. } => 15,
                 Debt::DeleteSwarmPorts { .. } => 16,
+                Debt::Open { .. } => 17,
             })
             .collect();
         kinds.sort_unstable();
-        assert!(kinds.into_iter().eq(0..17), "one of each");
+        assert!(kinds.into_iter().eq(0..18), "one of each");
         assert_eq!(written_as_said::<Lease>("lease-").len(), 2);
         assert_eq!(written_as_said::<Adoption>("adoption-").len(), 1);
         assert_eq!(written_as_said::<PortAdoption>("port-").len(), 2);

@@ -216,4 +216,9 @@ impl Kuryr {
     pub async fn settled(&self, by: Instant) -> bool {
         self.debts.settled(by, |_| true).await
     }
+
+    /// The same, but for what Neutron has refused, which is tried again later.
+    pub async fn finished(&self, by: Instant) -> bool {
+        self.debts.finished(by).await
+    }
 }

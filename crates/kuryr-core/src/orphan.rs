@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use kuryr_vif::{Attachment as Plugged, IfName};
-use neutron_api::{Port, PortId, SecurityGroup};
+use neutron_api::{Port, PortId, SecurityGroup, SecurityGroupId};
 use tokio::time::{Instant, sleep};
 
 use crate::address::removal_of;
@@ -42,6 +42,8 @@ pub enum Orphan {
         port: PortId,
         /// Whether that is gone.
         gone: bool,
+        /// Another one of its name, which its port is in.
+        own: Option<SecurityGroupId>,
     },
     /// A network that was made for a runtime that does not know it.
     Network(NetworkId),
@@ -215,8 +217,12 @@ impl Kuryr {
                         self.abandon_port(port).await;
                     }
                 }
-                Orphan::SecurityGroup { port, .. } => {
-                    self.debts.owe(Debt::Close { port: *port }).await;
+                // A port is not taken out of one: it may have come into it just now.
+                Orphan::SecurityGroup { port, own, .. } => {
+                    let (port, except) = (*port, *own);
+                    self.debts
+                        .owe(Debt::DeleteStrayGroup { port, except })
+                        .await;
                 }
                 Orphan::Network(id) => {
                     if let Err(error) = self.delete_forgotten_network(id, by).await {

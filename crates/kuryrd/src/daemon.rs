@@ -93,7 +93,7 @@ pub(crate) async fn run(loaded: Loaded) -> anyhow::Result<()> {
         if timeout_at(by, calls.wait()).await.is_err() {
             tracing::warn!("{} calls or connections are cut short", calls.len());
         }
-        if !wired.kuryr.settled(by).await {
+        if !wired.kuryr.finished(by).await {
             tracing::warn!("what is still owed to Neutron is noted for the next run");
         }
     };

@@ -5,20 +5,22 @@ mod tests;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::StatusCode;
 use neutron_api::{NetworkId as NeutronNetworkId, Port, PortId};
 use neutron_client::Neutron;
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use super::Debt;
 use super::pauses::{Next, Pauses};
 use super::pay::{Paid, pay};
+use super::{Debt, of_group};
 use crate::adopt::port::PortAdoption;
 use crate::error::Error;
 use crate::journal::{Journal, JournalError};
@@ -50,6 +52,8 @@ struct Shared {
     /// A host never floods Neutron, however much it owes.
     at_once: Semaphore,
     payers: TaskTracker,
+    /// What the last container exposed was let in, as far as is known.
+    lets_in: AtomicBool,
 }
 
 struct Entry {
@@ -64,9 +68,14 @@ struct Entry {
     unwritten: bool,
     /// Paid as far as can be seen; what may still appear is looked for a few times more.
     seen_to: bool,
+    /// Neutron would not let the last attempt be.
+    refused: bool,
     /// It was replaced, struck out or became urgent: wakes its payer, and no other of hundreds.
     changed: Arc<Notify>,
 }
+
+/// Of an attempt, unless its time was over.
+type Outcome = Result<Result<Paid, neutron_client::Error>, Elapsed>;
 
 const AT_ONCE: usize = 4;
 const ONE_ATTEMPT: Duration = Duration::from_secs(30);
@@ -91,6 +100,7 @@ impl Debts {
             lull,
             at_once: Semaphore::new(AT_ONCE),
             payers: TaskTracker::new(),
+            lets_in: AtomicBool::new(false),
         };
         Self {
             shared: Arc::new(shared),
@@ -128,6 +138,11 @@ impl Debts {
     /// Where it can't be noted (a full disk), which it tells, it is paid all the same, unless a crash
     /// comes first.
     pub(crate) async fn owe(&self, debt: Debt) -> bool {
+        if let Some(port) = debt.parted_with()
+            && self.opens(port)
+        {
+            Box::pin(self.owe(Debt::Close { port })).await;
+        }
         let key = debt.key();
         let _turn = self.shared.notes.short_turn(&key).await;
         let earlier = self.current(&key);
@@ -228,8 +243,18 @@ impl Debts {
     /// Waits until no debt is left that `concerns`, which now waits for no lull any more; false if
     /// that takes longer than until `by`.
     pub(crate) async fn settled(&self, by: Instant, concerns: impl Fn(&Debt) -> bool) -> bool {
+        self.settled_such(by, |entry| concerns(&entry.debt)).await
+    }
+
+    /// Waits until nothing is left to do but what Neutron has refused; false if that takes longer than
+    /// until `by`.
+    pub(crate) async fn finished(&self, by: Instant) -> bool {
+        self.settled_such(by, |entry| !entry.refused).await
+    }
+
+    async fn settled_such(&self, by: Instant, concerns: impl Fn(&Entry) -> bool) -> bool {
         let is_awaited = |entry: &mut Entry| {
-            let awaited = !entry.seen_to && concerns(&entry.debt);
+            let awaited = !entry.seen_to && concerns(entry);
             if awaited && !std::mem::replace(&mut entry.urgent, true) {
                 entry.changed.notify_one();
             }
@@ -306,16 +331,43 @@ impl Debts {
         })
     }
 
+    /// Whether what is for a port's container is still to be let in.
+    pub(crate) fn opens(&self, port: PortId) -> bool {
+        matches!(self.current(&of_group(port)), Some(Debt::Open { .. }))
+    }
+
+    /// Whether Neutron may be trusted to let in what a container exposes: it did so the last time.
+    pub(crate) fn lets_in(&self) -> bool {
+        self.shared.lets_in.load(Relaxed)
+    }
+
+    /// Whether what a container exposes was let in, or what Neutron says why not. Of a port that is gone, a
+    /// port or a group that others have changed meanwhile, or no answer, nothing can be concluded.
+    pub(crate) fn tell_let_in(&self, opened: &Result<bool, neutron_client::Error>) {
+        match opened {
+            Ok(true) => self.shared.lets_in.store(true, Relaxed),
+            Err(error)
+                if !error.is_passing()
+                    && !error.is_absence()
+                    && error.status() != Some(StatusCode::PRECONDITION_FAILED) =>
+            {
+                self.shared.lets_in.store(false, Relaxed);
+            }
+            Ok(false) | Err(_) => {}
+        }
+    }
+
     /// Puts a debt in place of an earlier one, or begins to pay it; whether it began.
     fn take_on(&self, debt: Debt) -> bool {
         let key = debt.key();
         let turn = self.shared.count.fetch_add(1, Relaxed);
         let mut open = self.open();
         if let Some(entry) = open.get_mut(&key) {
-            if debt.is_removal() || !entry.debt.is_removal() {
+            if !debt.gives_way_to(&entry.debt) {
                 entry.debt = debt;
                 entry.turn = turn;
                 entry.seen_to = false;
+                entry.refused = false;
                 entry.urgent = false;
                 entry.changed.notify_one();
             }
@@ -328,6 +380,7 @@ impl Debts {
             busy: false,
             urgent: false,
             seen_to: false,
+            refused: false,
             changed: Arc::default(),
         };
         open.insert(key.clone(), entry);
@@ -343,6 +396,7 @@ impl Debts {
         let mut pauses = Pauses::default();
         loop {
             self.wait_for_a_lull(&key).await;
+            self.wait_for_the_group(&key).await;
             // However long that takes: an attempt's time begins when it is its turn.
             let place = self.shared.at_once.acquire().await;
             let Some((debt, turn, unwritten)) = self.begin(&key) else {
@@ -350,7 +404,7 @@ impl Debts {
             };
             let neutron = self.shared.neutron.by(Instant::now() + ONE_ATTEMPT);
             // Few pay at a time, and hundreds wait: those are to be small.
-            let attempt = Box::pin(pay(&neutron, &self.shared.guest, &debt, unwritten));
+            let attempt = Box::pin(pay(self, &neutron, &self.shared.guest, &debt, unwritten));
             let outcome = timeout(ONE_ATTEMPT * 2, attempt).await;
             drop(place);
             let next = match &outcome {
@@ -361,7 +415,7 @@ impl Debts {
                     Next::Again(Duration::ZERO)
                 }
             };
-            self.end(&key, turn, matches!(outcome, Ok(Ok(_))));
+            self.end(&key, turn, &outcome);
             let mut cleaned = None;
             match outcome {
                 Ok(Ok(Paid::Cleaned(port))) => cleaned = port,
@@ -399,6 +453,30 @@ impl Debts {
         }
     }
 
+    /// Waits until nothing is owed about the security group of a port that is to become somebody else's:
+    /// what is let in, or about to be, is for the last owner alone.
+    async fn wait_for_the_group(&self, key: &str) {
+        loop {
+            let settled = self.shared.changed.notified();
+            let changed = {
+                let open = self.open();
+                match open.get(key) {
+                    Some(Entry {
+                        debt: Debt::Recycle { port, .. },
+                        changed,
+                        ..
+                    }) if open.contains_key(&of_group(*port)) => Arc::clone(changed),
+                    Some(_) | None => return,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = settled => {}
+                () = changed.notified() => {}
+            }
+        }
+    }
+
     /// Pauses, unless what is owed becomes something else meanwhile.
     async fn rest(&self, key: &str, turn: u64, pause: Duration) {
         let until = Instant::now() + pause;
@@ -427,10 +505,12 @@ impl Debts {
         Some((entry.debt.clone(), entry.turn, unwritten))
     }
 
-    fn end(&self, key: &str, turn: u64, paid: bool) {
+    fn end(&self, key: &str, turn: u64, outcome: &Outcome) {
         if let Some(entry) = self.open().get_mut(key) {
+            let is_same = entry.turn == turn;
             entry.busy = false;
-            entry.seen_to = paid && entry.turn == turn;
+            entry.seen_to = is_same && matches!(outcome, Ok(Ok(_)));
+            entry.refused = is_same && matches!(outcome, Ok(Err(error)) if !error.is_passing());
         }
         self.shared.changed.notify_waiters();
     }

@@ -56,7 +56,7 @@ impl Pauses {
     }
 
     pub(super) fn after(&mut self, error: &neutron_client::Error, debt: &Debt) -> Next {
-        let why = Why::of(error);
+        let why = Why::of(error, debt);
         let (factor, longest) = match why {
             Why::Away | Why::InUse => (2, LONGEST),
             Why::Refused => (4, LONGEST_OF_REFUSED),
@@ -88,13 +88,18 @@ impl Pauses {
 /// Why an attempt has failed.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Why {
+    /// Or it is tried as often as if it were.
     Away,
     InUse,
     Refused,
 }
 
 impl Why {
-    fn of(error: &neutron_client::Error) -> Self {
+    fn of(error: &neutron_client::Error, debt: &Debt) -> Self {
+        // A container waits for it to be reached, and a quota has room again when another has gone.
+        if matches!(debt, Debt::Open { .. }) {
+            return Self::Away;
+        }
         // Of a subnet pool in use Neutron says that the request is bad.
         let in_use = error.status() == Some(StatusCode::CONFLICT)
             || error.fault() == Some("SubnetPoolDeleteError");

@@ -7,11 +7,11 @@ use neutron_api::{Network, Port, PortChange, PortId, Resource, Subnet, SubnetPoo
 use neutron_client::{Filter, Neutron};
 use tokio::time::sleep;
 
-use super::{Debt, MadePool, is_ours, made_pools, named};
+use super::{Debt, Debts, MadePool, is_ours, made_pools, named};
 use crate::adopt::port::PortAdoption;
 use crate::adopt::python::unmark;
 use crate::ask::{EndpointId, NetworkId};
-use crate::exposed::{close, delete_groups};
+use crate::exposed::{close, delete_groups, open};
 use crate::names;
 use crate::nested::Guest;
 use crate::port_pool::{Used, clean, delete_pool_ports};
@@ -27,6 +27,7 @@ pub(super) enum Paid {
 
 /// Pays a debt. Of a port that is `unwritten`, Neutron was told nothing of its last owner.
 pub(super) async fn pay(
+    debts: &Debts,
     neutron: &Neutron,
     guest: &Arc<Guest>,
     debt: &Debt,
@@ -71,6 +72,11 @@ pub(super) async fn pay(
             }
         }
         Debt::DeleteSwarmPorts { network } => delete_swarm_ports(neutron, *network).await,
+        Debt::Open { port, exposed } => {
+            let opened = open(debts, neutron, *port, exposed).await;
+            debts.tell_let_in(&opened);
+            opened.map(drop)
+        }
         Debt::Close { port } => close(neutron, *port).await,
         Debt::DeleteStrayGroup { port, except } => delete_groups(neutron, *port, *except).await,
         Debt::PutBack(adoption) => put_back(neutron, adoption).await,

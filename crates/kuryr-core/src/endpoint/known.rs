@@ -74,7 +74,7 @@ impl Endpoints {
         endpoint
     }
 
-    pub(super) fn get(&self, id: &EndpointId) -> Option<Arc<Endpoint>> {
+    pub(crate) fn get(&self, id: &EndpointId) -> Option<Arc<Endpoint>> {
         self.all().get(id).cloned()
     }
 

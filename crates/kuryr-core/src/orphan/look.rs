@@ -44,7 +44,11 @@ impl Kuryr {
         }
         orphans.extend(self.interfaces_without_port(&neutron, plugged).await?);
         if self.settings.opens_exposed_ports {
-            orphans.extend(groups_without_port(&neutron).await?);
+            let mut groups = groups_without_port(&neutron).await?;
+            groups.retain(|group| {
+                !matches!(group, Orphan::SecurityGroup { port, .. } if self.debts.opens(*port))
+            });
+            orphans.extend(groups);
         }
         let forgotten = self.forgotten_networks().await;
         orphans.extend(forgotten.into_iter().map(Orphan::Network));
@@ -141,16 +145,23 @@ async fn groups_without_port(neutron: &Neutron) -> Result<Vec<Orphan>, Error> {
     });
     let of_ports: Vec<(PortId, SecurityGroup)> = of_ports.collect();
     let there = those_there(neutron, &of_ports, &Filter::new()).await?;
+    let mut own = HashMap::new();
+    for (port, group) in &of_ports {
+        let found = there.get(port);
+        if found.is_some_and(|found| found.security_groups.contains(&group.id)) {
+            own.insert(*port, group.id);
+        }
+    }
     let orphan = |(port, group): (PortId, SecurityGroup)| {
-        let found = there.get(&port);
-        let is_in_it = |found: &Port| found.security_groups.contains(&group.id);
+        let gone = !there.contains_key(&port);
+        let own = own.get(&port).copied();
         // The Python daemon may put a port into its group later.
-        let stays =
-            found.is_some_and(|found| names::is_of_python(&group.description) || is_in_it(found));
-        (!stays).then(|| Orphan::SecurityGroup {
+        let may_come = !gone && names::is_of_python(&group.description);
+        (own != Some(group.id) && !may_come).then(|| Orphan::SecurityGroup {
             group: Box::new(group),
             port,
-            gone: found.is_none(),
+            gone,
+            own,
         })
     };
     Ok(of_ports.into_iter().filter_map(orphan).collect())

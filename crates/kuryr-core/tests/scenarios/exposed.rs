@@ -1,8 +1,12 @@
 //! Ports that containers expose are let in by a security group of the container's own.
 
+use std::time::Duration;
+
+use http::{Method, Request};
 use kuryr_core::ExposedPort;
 use kuryr_testkit::faulty::Fate;
 use neutron_api::{NewSecurityGroup, Port, PortChange, PortId, SecurityGroup, SecurityGroupRule};
+use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
 use crate::ports::{ADDRESS, adopted, port};
@@ -173,7 +177,7 @@ async fn a_group_that_the_user_adds_meanwhile_stays() {
     );
     let all = vec![port.security_groups[0], theirs.id];
     world.wire.plan(move |_, request| {
-        let writes = request.method() == http::Method::PUT && request.uri().path() == path;
+        let writes = request.method() == Method::PUT && request.uri().path() == path;
         if writes && count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 {
             let (neutron, all) = (neutron.clone(), all.clone());
             TaskTracker::new().spawn(async move {
@@ -240,7 +244,7 @@ async fn a_container_whose_ports_can_not_be_opened_does_not_start_and_says_why()
     let world = World::new();
     let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
     world.wire.plan(|_, request| {
-        let makes = request.method() == http::Method::POST;
+        let makes = request.method() == Method::POST;
         match makes && request.uri().path() == "/v2.0/security-groups" {
             true => Fate::Answer(409),
             false => Fate::Pass,
@@ -255,6 +259,285 @@ async fn a_container_whose_ports_can_not_be_opened_does_not_start_and_says_why()
     world.wire.plan(|_, _| Fate::Pass);
     world.delete_network(&made).await;
     world.assert_nothing_left("after a refused group").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_first_no_container_waits_until_what_it_exposes_is_let_in() {
+    let (world, made, first) = exposing(&[(6, 80)]).await;
+    let reserved = created(&world, &made).await;
+    world.wire.plan(|_, _| Fate::LoseRequest);
+    let before = Instant::now();
+    let (id, exposed) = (&reserved.id, tcp(81));
+    let joined = world.kuryr.join(&made.id, id, &exposed, soon());
+    joined.await.unwrap();
+    assert_eq!(Instant::now(), before);
+    sleep(seconds(30)).await;
+    world.wire.plan(|_, _| Fate::Pass);
+    let port = world.port_of(&reserved).await;
+    let group = group_of(&world, port.id).await.unwrap();
+    assert!(port.security_groups.contains(&group.id));
+    assert!(told(&group).contains(&"ingress IPv4 tcp 81-81".to_owned()));
+    for container in [&first, &reserved] {
+        world.stop(&made, container).await;
+    }
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after exposed ports").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_program_lets_in_what_the_earlier_one_has_noted() {
+    for (left, joined_again, later) in [
+        (false, false, 0),
+        (false, true, 0),
+        (true, false, 0),
+        (true, false, 1),
+    ] {
+        let (mut world, made, first) = exposing(&[(6, 80)]).await;
+        let reserved = created(&world, &made).await;
+        world.wire.plan(|_, _| Fate::LoseRequest);
+        let (id, exposed) = (&reserved.id, tcp(80));
+        let joined = world.kuryr.join(&made.id, id, &exposed, soon());
+        joined.await.unwrap();
+        sleep(seconds(1)).await;
+        world.kill();
+        // By then the runtime asks again.
+        world.wire.plan(|_, request| match makes_a_group(request) {
+            true => Fate::Take(seconds(2)),
+            false => Fate::Pass,
+        });
+        sleep(seconds(later)).await;
+        if joined_again {
+            let joined = world.kuryr.join(&made.id, id, &exposed, soon());
+            joined.await.unwrap();
+        }
+        if left {
+            let left = world.kuryr.leave(&made.id, id, soon());
+            left.await.unwrap();
+            let deleted = world.kuryr.delete_endpoint(&made.id, id, soon());
+            deleted.await.unwrap();
+        } else {
+            let port = world.port_of(&reserved).await;
+            let group = group_of(&world, port.id).await.unwrap();
+            assert_eq!(port.security_groups.len(), 2);
+            assert!(port.security_groups.contains(&group.id));
+        }
+        for container in [&first, &reserved] {
+            world.stop(&made, container).await;
+        }
+        world.delete_network(&made).await;
+        world.assert_nothing_left("after a restart").await;
+    }
+}
+
+/// It can't be told to the container that has started already: but to the next one.
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_in_the_background_is_told_to_the_next_and_tried_until_it_is_granted() {
+    let (world, made, _) = exposing(&[(6, 80)]).await;
+    world.wire.plan(|_, request| match makes_a_group(request) {
+        true => Fate::Answer(409),
+        false => Fate::Pass,
+    });
+    let want = Want {
+        exposed: tcp(80),
+        ..Want::default()
+    };
+    let unlucky = world.run_as(&made, &want).await.unwrap();
+    // Longer than what others use is waited for.
+    sleep(seconds(600)).await;
+    let error = world.run_as(&made, &want).await.unwrap_err().to_string();
+    assert!(error.contains("process_external_connectivity"), "{error}");
+    world.wire.plan(|_, _| Fate::Pass);
+    sleep(seconds(61)).await;
+    let port = world.port_of(&unlucky).await;
+    let group = group_of(&world, port.id).await.unwrap();
+    assert!(port.security_groups.contains(&group.id));
+    let next = created(&world, &made).await;
+    world.wire.plan(|_, _| Fate::LoseRequest);
+    let (before, exposed) = (Instant::now(), tcp(80));
+    let joined = world.kuryr.join(&made.id, &next.id, &exposed, soon());
+    joined.await.unwrap();
+    assert_eq!(Instant::now(), before, "Neutron is trusted again");
+}
+
+/// Neutron takes its time over each step of letting in what a container exposes, and the container is gone
+/// meanwhile: its port is nobody's until all is closed.
+#[tokio::test(start_paused = true)]
+async fn what_is_let_in_late_is_not_let_in_for_the_next_container_on_the_port() {
+    for (making, putting) in [(8, 2), (0, 8)].map(|(a, b)| (seconds(a), seconds(b))) {
+        let world = World::warm();
+        let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+        let want = Want {
+            exposed: tcp(80),
+            ..Want::default()
+        };
+        let first = world.run_as(&made, &want).await.unwrap();
+        world.stop(&made, &first).await;
+        sleep(seconds(5)).await;
+        world.wire.plan(move |_, request| {
+            let body = String::from_utf8_lossy(request.body());
+            match request.method() == Method::PUT && body.contains("security_groups") {
+                true => Fate::Take(putting),
+                false if makes_a_group(request) => Fate::Take(making),
+                false => Fate::Pass,
+            }
+        });
+        let gone = world.run_as(&made, &want).await.unwrap();
+        sleep(seconds(1)).await;
+        world.stop(&made, &gone).await;
+        // More than are warm.
+        sleep(seconds(5)).await;
+        let mut others = Vec::new();
+        for _ in 0..6 {
+            others.push(world.run(&made).await.unwrap());
+        }
+        let theirs: Vec<_> = others
+            .iter()
+            .map(|other| other.addresses[0].addr())
+            .collect();
+        for tenth in 0..300 {
+            for port in world.all::<Port>().await {
+                let mut ips = port.fixed_ips.iter();
+                let is_theirs = ips.any(|ip| theirs.contains(&ip.ip_address));
+                assert!(
+                    !is_theirs || port.security_groups.len() == 1,
+                    "{making:?}, {putting:?}, after {tenth} tenths: {port:?}"
+                );
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        for other in &others {
+            world.stop(&made, other).await;
+        }
+        world.delete_network(&made).await;
+        world
+            .assert_nothing_left("after what was let in late")
+            .await;
+    }
+}
+
+/// Neutron makes a group of which nobody hears, and another one is asked for: one is left.
+#[tokio::test(start_paused = true)]
+async fn of_groups_that_were_asked_for_again_one_stays() {
+    for fate in [
+        Fate::LoseReply,
+        Fate::CarryOutLater(seconds(4)),
+        Fate::CarryOutLater(seconds(30)),
+    ] {
+        for waits in [true, false] {
+            let (mut world, made, _) = exposing(&[(6, 80)]).await;
+            if waits {
+                world.restart();
+            }
+            let lost = std::sync::atomic::AtomicBool::new(false);
+            world.wire.plan(move |_, request| {
+                let first = makes_a_group(request)
+                    && !lost.swap(true, std::sync::atomic::Ordering::Relaxed);
+                if first { fate } else { Fate::Pass }
+            });
+            let want = Want {
+                exposed: tcp(80),
+                ..Want::default()
+            };
+            let container = world.run_as(&made, &want).await.unwrap();
+            sleep(seconds(120)).await;
+            let port = world.port_of(&container).await;
+            let name = format!("{}-exposed_ports", port.id);
+            let mut groups = world.all::<SecurityGroup>().await;
+            groups.retain(|group| group.name == name);
+            let [group] = &groups[..] else {
+                panic!("{fate:?}, waits {waits}: {groups:?}");
+            };
+            assert!(port.security_groups.contains(&group.id), "{fate:?}");
+            world.stop(&made, &container).await;
+        }
+    }
+}
+
+/// Not even by whoever looks for what nobody uses, while Neutron allows one step and not the next.
+#[tokio::test(start_paused = true)]
+async fn what_is_still_to_be_let_in_is_given_up_by_nobody() {
+    let (world, made, _) = exposing(&[(6, 80)]).await;
+    world.wire.plan(|_, request| {
+        let body = String::from_utf8_lossy(request.body());
+        match request.method() == Method::PUT && body.contains("security_groups") {
+            true => Fate::Answer(409),
+            false => Fate::Pass,
+        }
+    });
+    let container = created(&world, &made).await;
+    let (id, exposed) = (&container.id, tcp(80));
+    let joined = world.kuryr.join(&made.id, id, &exposed, soon());
+    joined.await.unwrap();
+    for vif in world.host.plugged() {
+        world.host.take(&vif.attachment.host, true);
+    }
+    sleep(seconds(1)).await;
+    let groups = world.all::<SecurityGroup>().await;
+    assert_eq!(groups.len(), 3);
+    world.two_minutes_pass().await;
+    assert_eq!(world.all::<SecurityGroup>().await, groups);
+    world.wire.plan(|_, _| Fate::Pass);
+    sleep(seconds(61)).await;
+    let port = world.port_of(&container).await;
+    let group = group_of(&world, port.id).await.unwrap();
+    assert!(port.security_groups.contains(&group.id));
+}
+
+/// The runtime may say no more than that the endpoint is to go.
+#[tokio::test(start_paused = true)]
+async fn a_port_whose_group_is_refused_comes_back_for_the_next_container() {
+    let world = World::warm();
+    let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
+    let want = Want {
+        exposed: tcp(80),
+        ..Want::default()
+    };
+    let first = world.run_as(&made, &want).await.unwrap();
+    world.stop(&made, &first).await;
+    sleep(seconds(5)).await;
+    world.wire.plan(|_, request| match makes_a_group(request) {
+        true => Fate::Answer(409),
+        false => Fate::Pass,
+    });
+    let container = world.run_as(&made, &want).await.unwrap();
+    let port = world.all::<Port>().await.into_iter();
+    let address = container.addresses[0].addr();
+    let has_it = |port: &Port| port.fixed_ips.iter().any(|ip| ip.ip_address == address);
+    let port = port.into_iter().find(has_it).unwrap().id;
+    sleep(seconds(10)).await;
+    let deleted = world.kuryr.delete_endpoint(&made.id, &container.id, soon());
+    deleted.await.unwrap();
+    let released = world
+        .kuryr
+        .release_address(&made.pools[0].id, address, soon());
+    released.await.unwrap();
+    sleep(seconds(30)).await;
+    let port = world.neutron.find::<Port>(port).await.unwrap().unwrap();
+    assert!(port.name.starts_with("kuryr-pool-port"), "{}", port.name);
+    assert_eq!(world.notes(), [""; 0], "nothing is owed");
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after a refused group").await;
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+fn makes_a_group(request: &Request<bytes::Bytes>) -> bool {
+    request.method() == Method::POST && request.uri().path() == "/v2.0/security-groups"
+}
+
+/// A container that is about to join its network, and whose port Neutron knows.
+async fn created(world: &World, made: &Made) -> Container {
+    let reserved = world.reserve(made).await;
+    let (id, addresses) = (reserved.id.clone(), reserved.addresses.clone());
+    let interface = world.kuryr.create_endpoint(reserved, soon()).await.unwrap();
+    assert!(world.kuryr.settled(soon()).await);
+    Container {
+        id,
+        addresses,
+        interface,
+    }
 }
 
 /// A dual-stack container that exposes these ports.

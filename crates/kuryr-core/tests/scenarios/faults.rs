@@ -17,7 +17,7 @@ use crate::paper::Ink;
 use crate::world::{Made, Plan, Want, World, dual_stack, new_network, soon, subnet};
 
 /// More exchanges than any of the stories below has.
-const FAR: usize = 80;
+const FAR: usize = 120;
 
 #[tokio::test(start_paused = true)]
 async fn one_lost_request_or_reply_or_busy_neutron_is_not_noticed() {
@@ -35,7 +35,8 @@ async fn one_lost_request_or_reply_or_busy_neutron_is_not_noticed() {
                     .plan(move |number, _| if number == k { fate } else { Fate::Pass });
                 let when = format!("{name}: exchange {k} met {fate:?}");
                 assert!(story(&world, &plan).await, "{when}: not repeated");
-                let (end, log) = (world.wire.log().len() <= k, world.wire.log());
+                let log = world.wire.log();
+                let end = ends_before(k, &log);
                 world
                     .assert_nothing_left(&format!("{when}: {log:#?}"))
                     .await;
@@ -61,7 +62,7 @@ async fn a_refusal_anywhere_leaves_nothing() {
                 let log = world.wire.log();
                 let when = format!("{name}: exchange {k} met {status}: {log:#?}");
                 world.assert_nothing_left(&when).await;
-                if log.len() <= k {
+                if ends_before(k, &log) {
                     break;
                 }
             }
@@ -85,7 +86,7 @@ async fn an_answer_that_nobody_expects_leaves_nothing() {
             let when = format!("warm {warm}: exchange {k} met {fate:?}: {log:#?}");
             world.two_minutes_pass().await;
             world.assert_nothing_left(&when).await;
-            if log.len() <= k {
+            if ends_before(k, &log) {
                 break;
             }
         }
@@ -107,7 +108,7 @@ async fn a_neutron_that_goes_away_for_a_minute_leaves_nothing() {
             world
                 .assert_nothing_left(&format!("{name}: away from exchange {k} on: {log:#?}"))
                 .await;
-            if log.len() <= k {
+            if ends_before(k, &log) {
                 break;
             }
         }
@@ -154,7 +155,7 @@ async fn what_neutron_makes_long_after_its_connection_broke_is_removed() {
                 });
                 story(&world, &plan).await;
                 let when = format!("{name}: exchange {k} came {seconds} s late");
-                let end = world.wire.log().len() <= k;
+                let end = ends_before(k, &world.wire.log());
                 world.assert_nothing_left(&when).await;
                 if end {
                     break;
@@ -279,6 +280,9 @@ async fn kill_at_each(points: impl Iterator<Item = Point>, verb: Verb, warm: boo
     for point in points {
         let mut world = if warm { World::warm() } else { World::new() };
         let made = world.create_network(&dual_stack()).await.unwrap();
+        if warm {
+            exposes_once(&world, &made).await;
+        }
         let reached = kill(&mut world, &made, verb, point, &exposing(), |_| ()).await;
         let when = format!("warm {warm}: {verb:?} killed {point:?}");
         world.two_minutes_pass().await;
@@ -561,7 +565,7 @@ async fn a_container_keeps_its_port_though_a_request_about_its_mac_address_comes
         let port = world.port_of(&container).await;
         assert_eq!(port.host_id.as_deref(), Some("host1"), "exchange {k}");
         assert_eq!(port.mac_address, mac, "exchange {k}");
-        let end = world.wire.log().len() <= k;
+        let end = ends_before(k, &world.wire.log());
         world.stop(&made, &container).await;
         world.delete_network(&made).await;
         world.assert_nothing_left(&format!("exchange {k}")).await;
@@ -611,14 +615,15 @@ async fn an_adopted_port_is_as_before_whichever_exchange_failed() {
             world.delete_network(&made).await;
             crate::ports::forget_theirs(&world).await;
             world.assert_nothing_left(&when).await;
-            if log.len() <= k {
+            if ends_before(k, &log) {
                 break;
             }
         }
     }
 }
 
-/// A network with two containers comes and goes; whether all went well.
+/// A network with three containers comes and goes; whether all went well. What the first one exposes is
+/// waited for, what the last one does is not.
 async fn story(world: &World, plan: &Plan) -> bool {
     let Ok(made) = world.create_network(plan).await else {
         return false;
@@ -633,13 +638,29 @@ async fn story(world: &World, plan: &Plan) -> bool {
     let containers = [
         world.run_as(&made, &exposing()).await,
         world.run_as(&made, &of_its_own_kind).await,
+        world.run_as(&made, &exposing()).await,
     ];
+    // In which what the last one exposes is let in, or not.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let well = containers.iter().all(Result::is_ok);
     for container in containers.iter().flatten() {
         world.stop(&made, container).await;
     }
     world.delete_network(&made).await;
     well
+}
+
+/// Whether a story had no exchange of this number.
+fn ends_before(k: usize, log: &[String]) -> bool {
+    assert!(k + 1 < FAR, "each exchange has its turn: {log:#?}");
+    log.len() <= k
+}
+
+/// What the next container exposes is not waited for.
+async fn exposes_once(world: &World, made: &Made) {
+    let first = world.run_as(made, &exposing()).await.unwrap();
+    world.stop(made, &first).await;
+    assert!(world.kuryr.settled(soon()).await);
 }
 
 fn exposing() -> Want<'static> {

@@ -14,24 +14,28 @@ const POOL: &str = "[port_pool]\nmin = 3";
 fn containers_start_and_stop_without_neutron_where_ports_are_warm() {
     let kuryr = Kuryr::begin_on("host1", POOL);
     let network = kuryr.network("--ipv6 --subnet 10.20.0.0/24 --subnet fd20::/64");
-    let target = kuryr.sleeper(&network, "");
+    // What the first container exposes is waited for.
+    let target = kuryr.sleeper(&network, "--expose 80");
     let four = kuryr.address(&target, &network, "IPAddress");
     let six = kuryr.address(&target, &network, "GlobalIPv6Address");
     wait_until_warm(3);
     lab(&["stop", "neutron"]).expect("lab stop neutron");
     let label = &kuryr.driver;
     let ping = format!("ping -c 1 -W 1 {four} && ping -6 -c 1 -W 1 {six}");
-    let run = format!("run --rm --label {label} --network {network} bb:1 sh -c '{ping}'");
-    let first = kuryr.docker(&run);
-    let second = kuryr.try_sleeper(&network, "");
+    let on = format!("--label {label} --network {network} --expose 80");
+    let first = kuryr.docker(&format!("run --rm {on} bb:1 sh -c '{ping}'"));
+    let second = kuryr.try_sleeper(&network, "--expose 80");
     lab(&["start", "neutron"]).expect("lab start neutron");
     first.expect("docker run without Neutron: its first packets, and its end");
     let second = second.expect("another one");
     let address = kuryr.address(&second, &network, "IPAddress");
     within(
         Duration::from_secs(120),
-        "Neutron knows whose the port is",
-        || port_at(&address).name.ends_with("-port"),
+        "Neutron knows whose the port is, and lets in what is for it",
+        || {
+            let port = port_at(&address);
+            port.name.ends_with("-port") && port.security_groups.len() == 2
+        },
     );
     kuryr.end();
 }

@@ -99,7 +99,7 @@ async fn what_is_owed_by_hundreds_is_asked_of_a_slow_neutron_once() {
         async {
             sleep(Duration::from_secs(20)).await;
             let mut gone = Response::new(Bytes::new());
-            *gone.status_mut() = http::StatusCode::NO_CONTENT;
+            *gone.status_mut() = StatusCode::NO_CONTENT;
             Ok::<_, Failure>(gone)
         }
     }));
