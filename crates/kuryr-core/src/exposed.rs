@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::ask::{EndpointId, ExposedPort, NetworkId};
 use crate::debt::{Debt, Debts, is_ours};
-use crate::error::{Error, told};
+use crate::error::{Error, PortError, told};
 use crate::kuryr::Kuryr;
 use crate::names;
 
@@ -31,12 +31,12 @@ impl Exposures {
         self.all().get(&port).is_some_and(|open| open == exposed)
     }
 
-    /// From now on it has a group, or may have; nothing may be open yet.
-    fn begin(&self, port: PortId) {
-        self.all().insert(port, Vec::new());
+    pub(crate) fn have(&self, port: PortId) -> bool {
+        self.all().contains_key(&port)
     }
 
-    fn opened(&self, port: PortId, exposed: &[ExposedPort]) {
+    /// From now on it has a group, or may have.
+    fn open(&self, port: PortId, exposed: &[ExposedPort]) {
         self.all().insert(port, exposed.to_vec());
     }
 
@@ -53,9 +53,9 @@ impl Exposures {
 impl Kuryr {
     /// Lets in what is for these ports of an endpoint; asked again, has done so.
     ///
-    /// That is noted, and done in the background until it is done, where Neutron has not refused it the
-    /// last time; else it is waited for. Ports that were there before keep their groups, and so do ours
-    /// where it is switched off.
+    /// That is noted, and done in the background until it is done. What comes of it is waited for where
+    /// Neutron has refused it the last time, or was never asked. Ports that were there before keep their
+    /// groups, and so do ours where it is switched off.
     ///
     /// # Errors
     /// The endpoint is unknown, or Neutron's refusal, such as a quota of security groups that is
@@ -92,40 +92,29 @@ impl Kuryr {
         if self.exposures.is_open(port, exposed) {
             return Ok(());
         }
-        let closing = |debt: &Debt| *debt == Debt::Close { port };
-        self.debts.settled(by, closing).await;
-        self.exposures.begin(port);
-        let opened = match self.debts.lets_in() || self.debts.opens(port) {
-            true => {
-                self.owe_open(port, exposed, by).await;
-                Ok(true)
-            }
-            false => {
-                let opened = open(&self.debts, &self.neutron.by(by), port, exposed).await;
-                self.debts.tell_let_in(&opened);
-                opened
-            }
-        };
-        // Its endpoint may have gone meanwhile, and the port be on its way to another.
-        match opened.is_ok() && self.endpoints.get(endpoint).is_some() {
-            true => self.exposures.opened(port, exposed),
-            false => self.close(port).await,
+        let is_gone = || self.endpoints.get(endpoint).is_none();
+        if is_gone() {
+            return Err(Error::UnknownEndpoint(endpoint.clone()));
         }
-        opened.map(drop).map_err(told(format!(
-            "let in what is for the exposed ports of port {port} \
-             (process_external_connectivity = false in kuryr.conf does without)"
-        )))
-    }
-
-    /// Where that can't be noted it is waited for.
-    async fn owe_open(&self, port: PortId, exposed: &[ExposedPort], by: Instant) {
+        let is_trusted = self.debts.lets_in();
+        self.exposures.open(port, exposed);
         let exposed = exposed.to_vec();
-        let noted = self.debts.owe(Debt::Open { port, exposed }).await;
-        if !noted {
-            let opening =
-                |debt: &Debt| matches!(debt, Debt::Open { port: its, .. } if *its == port);
-            self.debts.settled(by, opening).await;
+        let debt = Debt::Open { port, exposed };
+        let outcome = match self.debts.owe(debt.clone()).await && is_trusted {
+            true => Ok(()),
+            false => self.debts.outcome(&debt, by).await,
+        };
+        // Its port may be on its way to another one.
+        if outcome.is_err() || is_gone() {
+            self.close(port).await;
         }
+        outcome.map_err(|refusal| match refusal {
+            Some(refusal) => told(format!(
+                "let in what is for the exposed ports of port {port} \
+                 (process_external_connectivity = false in kuryr.conf does without)"
+            ))(*refusal),
+            None => PortError::NotLetIn(port).into(),
+        })
     }
 
     /// Takes a port's own group away, if it has one or is to get one.
@@ -149,9 +138,12 @@ pub(crate) async fn open(
         delete_groups(neutron, port, None).await?;
         return Ok(false);
     };
-    let group = match groups?.pop() {
-        Some(group) => group,
-        None => make_group(debts, neutron, port).await?,
+    let mut groups = groups?;
+    let has_it = |group: &SecurityGroup| found.security_groups.contains(&group.id);
+    let place = groups.iter().position(has_it).unwrap_or_default();
+    let group = match groups.is_empty() {
+        true => make_group(debts, neutron, port).await?,
+        false => groups.swap_remove(place),
     };
     let versions = found.fixed_ips.iter();
     let versions: BTreeSet<_> = versions.map(|ip| IpVersion::of(ip.ip_address)).collect();
@@ -276,12 +268,15 @@ pub(crate) async fn delete_groups(
     port: PortId,
     except: Option<SecurityGroupId>,
 ) -> Result<(), neutron_client::Error> {
+    let mut outcome = Ok(());
     for group in groups_of(neutron, port).await? {
-        if Some(group.id) != except {
-            neutron.delete::<SecurityGroup>(group.id).await?;
+        if Some(group.id) != except
+            && let Err(error) = neutron.delete::<SecurityGroup>(group.id).await
+        {
+            outcome = Err(error);
         }
     }
-    Ok(())
+    outcome
 }
 
 async fn groups_of(

@@ -194,7 +194,7 @@ impl Kuryr {
             suspicion: AtomicBool::new(false),
             background: TaskTracker::new(),
         }));
-        let kept = kuryr.debts.resume();
+        let kept = kuryr.debts.resume(kuryr.settings.opens_exposed_ports);
         kuryr.unplug_kept(kept);
         kuryr.expire_leases();
         kuryr.expire_port_adoptions();
@@ -217,7 +217,7 @@ impl Kuryr {
         self.debts.settled(by, |_| true).await
     }
 
-    /// The same, but for what Neutron has refused, which is tried again later.
+    /// The same, but for what containers expose and could not be let in, which may be so for days.
     pub async fn finished(&self, by: Instant) -> bool {
         self.debts.finished(by).await
     }

@@ -14,7 +14,6 @@ use http::StatusCode;
 use neutron_api::{NetworkId as NeutronNetworkId, Port, PortId};
 use neutron_client::Neutron;
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -51,6 +50,8 @@ struct Shared {
     lull: Arc<Lull>,
     /// A host never floods Neutron, however much it owes.
     at_once: Semaphore,
+    /// Nor however much is to be let in, for which nothing else waits, and which waits for nothing else.
+    openings: Semaphore,
     payers: TaskTracker,
     /// What the last container exposed was let in, as far as is known.
     lets_in: AtomicBool,
@@ -68,14 +69,11 @@ struct Entry {
     unwritten: bool,
     /// Paid as far as can be seen; what may still appear is looked for a few times more.
     seen_to: bool,
-    /// Neutron would not let the last attempt be.
-    refused: bool,
+    /// What has come of the last attempt, if it was not paid.
+    failed: Option<Box<neutron_client::Error>>,
     /// It was replaced, struck out or became urgent: wakes its payer, and no other of hundreds.
     changed: Arc<Notify>,
 }
-
-/// Of an attempt, unless its time was over.
-type Outcome = Result<Result<Paid, neutron_client::Error>, Elapsed>;
 
 const AT_ONCE: usize = 4;
 const ONE_ATTEMPT: Duration = Duration::from_secs(30);
@@ -99,6 +97,7 @@ impl Debts {
             pools,
             lull,
             at_once: Semaphore::new(AT_ONCE),
+            openings: Semaphore::new(AT_ONCE),
             payers: TaskTracker::new(),
             lets_in: AtomicBool::new(false),
         };
@@ -109,14 +108,23 @@ impl Debts {
 
     /// Takes up what an earlier run of this program has left, and returns the ports whose interfaces
     /// it has kept for their next owners.
-    pub(crate) fn resume(&self) -> Vec<PortId> {
+    ///
+    /// Where nothing is let in any more, what it still had to let in is closed.
+    pub(crate) fn resume(&self, opens_exposed_ports: bool) -> Vec<PortId> {
         let mut kept = Vec::new();
         for (_, debt) in self.shared.journal.read::<Debt>("debt-") {
             tracing::info!(?debt, "taking up what an earlier run left to do");
             if let Debt::Recycle { port, .. } = &debt {
                 kept.push(*port);
             }
-            self.take_on(debt.simplified());
+            let debt = if let Debt::Open { port, .. } = debt
+                && !opens_exposed_ports
+            {
+                Debt::Close { port }
+            } else {
+                debt.simplified()
+            };
+            self.take_on(debt);
         }
         kept
     }
@@ -246,10 +254,40 @@ impl Debts {
         self.settled_such(by, |entry| concerns(&entry.debt)).await
     }
 
-    /// Waits until nothing is left to do but what Neutron has refused; false if that takes longer than
-    /// until `by`.
+    /// Waits until nothing is left but what could not be let in, which may be so for days; false if that
+    /// takes longer than until `by`.
     pub(crate) async fn finished(&self, by: Instant) -> bool {
-        self.settled_such(by, |entry| !entry.refused).await
+        let can_wait =
+            |entry: &Entry| matches!(entry.debt, Debt::Open { .. }) && entry.failed.is_some();
+        self.settled_such(by, |entry| !can_wait(entry)).await
+    }
+
+    /// Waits for what comes of a debt: it is paid, or something else is owed in its place, or Neutron
+    /// refuses it. It is tried again all the same.
+    ///
+    /// # Errors
+    /// The refusal; none if nothing has come of it by `by`.
+    pub(crate) async fn outcome(
+        &self,
+        debt: &Debt,
+        by: Instant,
+    ) -> Result<(), Option<Box<neutron_client::Error>>> {
+        let key = debt.key();
+        loop {
+            let changed = self.shared.changed.notified();
+            match self.open().get_mut(&key) {
+                Some(entry) if entry.debt == *debt => {
+                    let refusal = entry.failed.take_if(|error| !error.is_passing());
+                    if refusal.is_some() {
+                        return Err(refusal);
+                    }
+                }
+                Some(_) | None => return Ok(()),
+            }
+            if timeout_at(by, changed).await.is_err() {
+                return Err(None);
+            }
+        }
     }
 
     async fn settled_such(&self, by: Instant, concerns: impl Fn(&Entry) -> bool) -> bool {
@@ -331,6 +369,11 @@ impl Debts {
         })
     }
 
+    /// Whether something is owed about what is let in for a port's container.
+    pub(crate) fn are_about_group_of(&self, port: PortId) -> bool {
+        self.current(&of_group(port)).is_some()
+    }
+
     /// Whether what is for a port's container is still to be let in.
     pub(crate) fn opens(&self, port: PortId) -> bool {
         matches!(self.current(&of_group(port)), Some(Debt::Open { .. }))
@@ -367,7 +410,7 @@ impl Debts {
                 entry.debt = debt;
                 entry.turn = turn;
                 entry.seen_to = false;
-                entry.refused = false;
+                entry.failed = None;
                 entry.urgent = false;
                 entry.changed.notify_one();
             }
@@ -380,7 +423,7 @@ impl Debts {
             busy: false,
             urgent: false,
             seen_to: false,
-            refused: false,
+            failed: None,
             changed: Arc::default(),
         };
         open.insert(key.clone(), entry);
@@ -398,7 +441,11 @@ impl Debts {
             self.wait_for_a_lull(&key).await;
             self.wait_for_the_group(&key).await;
             // However long that takes: an attempt's time begins when it is its turn.
-            let place = self.shared.at_once.acquire().await;
+            let places = match self.current(&key) {
+                Some(Debt::Open { .. }) => &self.shared.openings,
+                Some(_) | None => &self.shared.at_once,
+            };
+            let place = places.acquire().await;
             let Some((debt, turn, unwritten)) = self.begin(&key) else {
                 return;
             };
@@ -415,16 +462,21 @@ impl Debts {
                     Next::Again(Duration::ZERO)
                 }
             };
-            self.end(&key, turn, &outcome);
+            let (paid, failed) = match outcome {
+                Ok(Ok(paid)) => (Some(paid), None),
+                Ok(Err(error)) => (None, Some(Box::new(error))),
+                Err(_) => (None, None),
+            };
+            self.end(&key, turn, paid.is_some(), failed);
             let mut cleaned = None;
-            match outcome {
-                Ok(Ok(Paid::Cleaned(port))) => cleaned = port,
-                Ok(Ok(Paid::Found(debts))) => {
+            match paid {
+                Some(Paid::Cleaned(port)) => cleaned = port,
+                Some(Paid::Found(debts)) => {
                     for debt in debts {
                         Box::pin(self.owe(debt)).await;
                     }
                 }
-                Ok(Ok(Paid::All) | Err(_)) | Err(_) => {}
+                Some(Paid::All) | None => {}
             }
             match next {
                 Next::Done if self.close(&key, turn, cleaned.as_deref()) => return,
@@ -505,12 +557,12 @@ impl Debts {
         Some((entry.debt.clone(), entry.turn, unwritten))
     }
 
-    fn end(&self, key: &str, turn: u64, outcome: &Outcome) {
+    fn end(&self, key: &str, turn: u64, paid: bool, failed: Option<Box<neutron_client::Error>>) {
         if let Some(entry) = self.open().get_mut(key) {
             let is_same = entry.turn == turn;
             entry.busy = false;
-            entry.seen_to = is_same && matches!(outcome, Ok(Ok(_)));
-            entry.refused = is_same && matches!(outcome, Ok(Err(error)) if !error.is_passing());
+            entry.seen_to = is_same && paid;
+            entry.failed = failed.filter(|_| is_same);
         }
         self.shared.changed.notify_waiters();
     }

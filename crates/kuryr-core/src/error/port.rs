@@ -95,6 +95,11 @@ pub enum PortError {
     /// A port was changed by somebody else while we were about to use it.
     #[error("port {0} is being changed by somebody else; try again")]
     Changing(PortId),
+    /// Neutron did not answer in time.
+    #[error(
+        "could not let in what is for the exposed ports of port {0} within the time limit; is Neutron overloaded or unreachable? (process_external_connectivity = false in kuryr.conf does without)"
+    )]
+    NotLetIn(PortId),
     /// How a port was before can't be noted, so it could not be put back.
     #[error("could not note how port {port} was before")]
     Note {
@@ -165,7 +170,7 @@ impl PortError {
             | Self::OtherAddresses { .. }
             | Self::KeepsSettings(_)
             | Self::NotByGuest { .. } => Kind::Invalid,
-            Self::Changing(_) => Kind::Unavailable,
+            Self::Changing(_) | Self::NotLetIn(_) => Kind::Unavailable,
             Self::Note { .. } => Kind::Failed,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use kuryr_vif::{Attachment as Plugged, Switch};
-use neutron_api::{Port, PortId, SecurityGroup};
+use neutron_api::{Port, PortId, SecurityGroup, SecurityGroupId};
 use neutron_client::{Filter, Neutron};
 use tokio::time::Instant;
 
@@ -145,23 +145,24 @@ async fn groups_without_port(neutron: &Neutron) -> Result<Vec<Orphan>, Error> {
     });
     let of_ports: Vec<(PortId, SecurityGroup)> = of_ports.collect();
     let there = those_there(neutron, &of_ports, &Filter::new()).await?;
-    let mut own = HashMap::new();
-    for (port, group) in &of_ports {
+    let is_in_it = |port: &PortId, group: &SecurityGroup| {
         let found = there.get(port);
-        if found.is_some_and(|found| found.security_groups.contains(&group.id)) {
-            own.insert(*port, group.id);
-        }
-    }
+        found.is_some_and(|found| found.security_groups.contains(&group.id))
+    };
+    let own = of_ports
+        .iter()
+        .filter(|(port, group)| is_in_it(port, group));
+    let own: HashMap<PortId, SecurityGroupId> =
+        own.map(|(port, group)| (*port, group.id)).collect();
     let orphan = |(port, group): (PortId, SecurityGroup)| {
         let gone = !there.contains_key(&port);
-        let own = own.get(&port).copied();
         // The Python daemon may put a port into its group later.
-        let may_come = !gone && names::is_of_python(&group.description);
-        (own != Some(group.id) && !may_come).then(|| Orphan::SecurityGroup {
+        let stays = !gone && names::is_of_python(&group.description) || is_in_it(&port, &group);
+        (!stays).then(|| Orphan::SecurityGroup {
             group: Box::new(group),
             port,
             gone,
-            own,
+            own: own.get(&port).copied(),
         })
     };
     Ok(of_ports.into_iter().filter_map(orphan).collect())

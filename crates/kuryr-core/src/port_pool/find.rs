@@ -68,8 +68,8 @@ impl Kuryr {
         for port in free {
             let parked = self.port_defaults.of(&net.of).check(&port);
             let parked = match parked {
-                // What is still let in for its last owner is not for the next one.
-                Ok(()) if !led_to.contains(&port.id) && !self.debts.opens(port.id) => {
+                // What is let in for its last owner is not for the next one.
+                Ok(()) if !led_to.contains(&port.id) && !self.debts.are_about_group_of(port.id) => {
                     self.park(net, &port, Before::Found, by).await.map(Some)
                 }
                 other => other.map(|()| None),

@@ -94,7 +94,7 @@ impl Kuryr {
             };
             state.returning.insert(port.id, returning);
         }
-        let has_group = self.exposures.remove(port.id);
+        let has_group = self.exposures.have(port.id);
         let debt = Debt::Recycle {
             port: port.id,
             network: port.network_id,
@@ -104,7 +104,9 @@ impl Kuryr {
             made: AsMade::from(port),
         };
         let noted = self.debts.owe(debt).await;
-        if !noted {
+        if noted {
+            self.exposures.remove(port.id);
+        } else {
             pool.state().returning.remove(&port.id);
         }
         noted

@@ -359,12 +359,39 @@ async fn what_was_refused_in_the_background_is_told_to_the_next_and_tried_until_
     assert_eq!(Instant::now(), before, "Neutron is trusted again");
 }
 
+/// Switched off is what helps where a quota is used up.
+#[tokio::test(start_paused = true)]
+async fn what_is_still_to_be_let_in_is_not_where_it_was_switched_off() {
+    let (mut world, made, _) = exposing(&[(6, 80)]).await;
+    let container = created(&world, &made).await;
+    world.wire.plan(|_, request| match makes_a_group(request) {
+        true => Fate::Answer(409),
+        false => Fate::Pass,
+    });
+    let (id, exposed) = (&container.id, tcp(80));
+    let joined = world.kuryr.join(&made.id, id, &exposed, soon());
+    joined.await.unwrap();
+    sleep(seconds(10)).await;
+    assert!(
+        world.kuryr.finished(soon()).await,
+        "a stop waits for the rest"
+    );
+    assert!(!world.kuryr.settled(soon()).await);
+    world.restart_with(|settings| settings.opens_exposed_ports = false);
+    world.wire.plan(|_, _| Fate::Pass);
+    let port = world.port_of(&container).await;
+    assert_eq!(group_of(&world, port.id).await, None);
+    assert_eq!(world.notes(), [""; 0]);
+}
+
 /// Neutron takes its time over each step of letting in what a container exposes, and the container is gone
 /// meanwhile: its port is nobody's until all is closed.
 #[tokio::test(start_paused = true)]
 async fn what_is_let_in_late_is_not_let_in_for_the_next_container_on_the_port() {
-    for (making, putting) in [(8, 2), (0, 8)].map(|(a, b)| (seconds(a), seconds(b))) {
-        let world = World::warm();
+    // Whether the container waits, and how long making a group takes, and putting a port into it.
+    for (waits, making, putting) in [(false, 8, 2), (false, 0, 8), (true, 8, 2), (true, 0, 8)] {
+        let (making, putting) = (seconds(making), seconds(putting));
+        let mut world = World::warm();
         let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
         let want = Want {
             exposed: tcp(80),
@@ -373,6 +400,13 @@ async fn what_is_let_in_late_is_not_let_in_for_the_next_container_on_the_port() 
         let first = world.run_as(&made, &want).await.unwrap();
         world.stop(&made, &first).await;
         sleep(seconds(5)).await;
+        if waits {
+            world.restart();
+            // Warm ports that were there before wait for a minute.
+            let other = world.run(&made).await.unwrap();
+            world.stop(&made, &other).await;
+            sleep(seconds(70)).await;
+        }
         world.wire.plan(move |_, request| {
             let body = String::from_utf8_lossy(request.body());
             match request.method() == Method::PUT && body.contains("security_groups") {
@@ -381,9 +415,16 @@ async fn what_is_let_in_late_is_not_let_in_for_the_next_container_on_the_port() 
                 false => Fate::Pass,
             }
         });
-        let gone = world.run_as(&made, &want).await.unwrap();
+        let gone = world.reserve(&made).await;
+        let (id, addresses) = (gone.id.clone(), gone.addresses.clone());
+        world.kuryr.create_endpoint(gone, soon()).await.unwrap();
+        let kuryr = world.kuryr.clone();
+        let (network, joins) = (made.id.clone(), id.clone());
+        let join = async move { kuryr.join(&network, &joins, &tcp(80), soon()).await };
+        let joined = TaskTracker::new().spawn(join);
         sleep(seconds(1)).await;
-        world.stop(&made, &gone).await;
+        assert_eq!(joined.is_finished(), !waits);
+        world.stop_endpoint(&made, &id, &addresses).await;
         // More than are warm.
         sleep(seconds(5)).await;
         let mut others = Vec::new();
@@ -400,7 +441,7 @@ async fn what_is_let_in_late_is_not_let_in_for_the_next_container_on_the_port() 
                 let is_theirs = ips.any(|ip| theirs.contains(&ip.ip_address));
                 assert!(
                     !is_theirs || port.security_groups.len() == 1,
-                    "{making:?}, {putting:?}, after {tenth} tenths: {port:?}"
+                    "{waits}, {making:?}, {putting:?}, after {tenth} tenths: {port:?}"
                 );
             }
             sleep(Duration::from_millis(100)).await;
