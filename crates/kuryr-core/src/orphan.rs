@@ -252,13 +252,17 @@ impl Kuryr {
         sleep(AT_START).await;
         loop {
             let now = Instant::now();
-            let pause = match self.orphans(now + ONE_LOOK).await {
-                Ok(found) => {
+            let pause = match self.look(now + ONE_LOOK).await {
+                Ok(look) => {
+                    for label in look.unlabelled {
+                        self.debts.owe(label).await;
+                    }
                     let since = |orphan: &Orphan| {
                         let before = seen.iter().find(|(_, before)| orphan.is_still(before));
                         before.map_or(now, |(since, _)| *since)
                     };
-                    let found = found.into_iter().map(|orphan| (since(&orphan), orphan));
+                    let found = look.orphans.into_iter();
+                    let found = found.map(|orphan| (since(&orphan), orphan));
                     let (ripe, young) =
                         found.partition::<Vec<_>, _>(|(since, _)| now - *since >= BETWEEN_LOOKS);
                     seen = young;

@@ -8,11 +8,19 @@ use neutron_client::{Filter, Neutron};
 use tokio::time::Instant;
 
 use super::Orphan;
-use crate::debt::is_ours;
+use crate::debt::{Debt, is_ours};
 use crate::driver::Driver;
 use crate::error::{Error, plugging, told};
 use crate::kuryr::Kuryr;
 use crate::names;
+
+/// What a look has found.
+pub(super) struct Look {
+    pub(super) orphans: Vec<Orphan>,
+    /// What Neutron is to know of ports that containers have: it was owed by a run that was killed and had
+    /// no room to note it.
+    pub(super) unlabelled: Vec<Debt>,
+}
 
 impl Kuryr {
     /// Looks once for orphans, and changes nothing.
@@ -23,6 +31,10 @@ impl Kuryr {
     /// # Errors
     /// Neutron or this host can't be asked.
     pub async fn orphans(&self, by: Instant) -> Result<Vec<Orphan>, Error> {
+        Ok(self.look(by).await?.orphans)
+    }
+
+    pub(super) async fn look(&self, by: Instant) -> Result<Look, Error> {
         let neutron = self.neutron.by(by);
         let ports = self.ports_here(&neutron).await?;
         // Looked at after the ports were listed: what was plugged meanwhile is seen.
@@ -32,14 +44,19 @@ impl Kuryr {
             .into_iter()
             .map(|plugged| (plugged.interface_id.clone(), plugged))
             .collect();
-        let mut orphans = Vec::new();
+        let (mut orphans, mut unlabelled) = (Vec::new(), Vec::new());
         for port in ports {
             let plugged = plugged.remove(&port.id.to_string());
-            if self.may_be_orphan(&port, plugged.as_ref())
-                && !self.has_container(port.id, plugged.as_ref()).await?
-            {
+            if !self.may_be_orphan(&port, plugged.as_ref()) {
+                continue;
+            }
+            if !self.has_container(port.id, plugged.as_ref()).await? {
                 let port = Box::new(port);
                 orphans.push(Orphan::Port { port, plugged });
+            } else if let Some(plugged) = plugged
+                && self.may_be_orphan(&port, Some(&plugged))
+            {
+                unlabelled.extend(label_of(&port, &plugged));
             }
         }
         orphans.extend(self.interfaces_without_port(&neutron, plugged).await?);
@@ -52,7 +69,10 @@ impl Kuryr {
         }
         let forgotten = self.forgotten_networks().await;
         orphans.extend(forgotten.into_iter().map(Orphan::Network));
-        Ok(orphans)
+        Ok(Look {
+            orphans,
+            unlabelled,
+        })
     }
 
     /// Ports that may be ours and are for this host: bound to it, or to be reached by way of it.
@@ -132,6 +152,19 @@ impl Kuryr {
             .filter(|(port, _)| !there.contains_key(port));
         Ok(gone.map(|(_, it)| Orphan::Interface(it)).collect())
     }
+}
+
+/// What is owed of a port of ours that an endpoint has, of which Neutron does not know.
+fn label_of(port: &Port, plugged: &Plugged) -> Option<Debt> {
+    let is_theirs = names::is_endpoint(&plugged.owner) && port.device_id != plugged.owner;
+    let endpoint = plugged.owner.parse().ok().filter(|_| is_theirs)?;
+    is_ours(port, &port.device_id).then(|| Debt::Label {
+        port: port.id,
+        network: port.network_id,
+        addresses: port.fixed_ips.iter().map(|ip| ip.ip_address).collect(),
+        endpoint,
+        name: None,
+    })
 }
 
 /// Security groups of what containers have exposed, of any host, without a port in them: it is put into its own

@@ -168,6 +168,29 @@ async fn a_program_killed_on_a_full_disk_while_a_container_starts_or_stops_leave
     }
 }
 
+/// The container has its port, and goes on; nothing else says whose it is.
+#[tokio::test(start_paused = true)]
+async fn neutron_knows_whose_a_port_is_though_the_program_was_killed_on_a_full_disk() {
+    for warm in [false, true] {
+        let mut world = if warm { World::warm() } else { World::new() };
+        let made = world.create_network(&dual_stack()).await.unwrap();
+        let other = world.runs(&made).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        world.fill_disk_after(0);
+        let container = world.runs(&made).await;
+        world.kill();
+        world.two_minutes_pass().await;
+        let port = world.port_of(&container).await;
+        assert_eq!(port.name, format!("{}-port", container.id), "warm {warm}");
+        for container in [&container, &other] {
+            world.stop(&made, container).await;
+        }
+        world.delete_network(&made).await;
+        let when = format!("warm {warm}: named after a full disk");
+        world.assert_nothing_left(&when).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_adopted_port_is_as_before_though_the_program_was_killed_on_a_full_disk() {
     for verb in [Verb::Start, Verb::StartForgotten, Verb::Stop] {
