@@ -254,7 +254,7 @@ impl Debt {
     }
 
     fn is_removal(&self) -> bool {
-        !matches!(self, Self::Label { .. } | Self::Open { .. })
+        !matches!(self, Self::Label { .. })
     }
 
     /// The port whose container has gone, or is going to: nothing is to be let in for it any more.
