@@ -145,6 +145,17 @@ impl From<SubnetPool> for MadePool {
 }
 
 impl Debt {
+    /// What Neutron is to know of a port that is an endpoint's.
+    pub(crate) fn label(port: &Port, endpoint: EndpointId, name: Option<String>) -> Self {
+        Self::Label {
+            port: port.id,
+            network: port.network_id,
+            addresses: port.fixed_ips.iter().map(|ip| ip.ip_address).collect(),
+            endpoint,
+            name,
+        }
+    }
+
     /// Two debts of one key are about one object: the later one replaces the earlier.
     fn key(&self) -> String {
         match self {

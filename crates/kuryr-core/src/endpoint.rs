@@ -225,15 +225,10 @@ impl Kuryr {
         {
             interface.mac = None;
         }
-        let label = (!adopted).then(|| Debt::Label {
-            port: port.id,
-            network: port.network_id,
-            addresses: port.fixed_ips.iter().map(|ip| ip.ip_address).collect(),
-            endpoint: new.id.clone(),
-            name: settings
-                .name
-                .clone()
-                .or(self.port_defaults.of(&net.of).name),
+        let label = (!adopted).then(|| {
+            let name = settings.name.clone();
+            let name = name.or(self.port_defaults.of(&net.of).name);
+            Debt::label(&port, new.id.clone(), name)
         });
         let act = format!(
             "plug port {} of endpoint {}",

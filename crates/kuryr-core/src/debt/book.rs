@@ -371,12 +371,12 @@ impl Debts {
 
     /// Whether something is owed about what is let in for a port's container.
     pub(crate) fn are_about_group_of(&self, port: PortId) -> bool {
-        self.current(&of_group(port)).is_some()
+        self.open().contains_key(&of_group(port))
     }
 
     /// Whether what is for a port's container is still to be let in.
     pub(crate) fn opens(&self, port: PortId) -> bool {
-        matches!(self.current(&of_group(port)), Some(Debt::Open { .. }))
+        self.is_opening(&of_group(port))
     }
 
     /// Whether Neutron may be trusted to let in what a container exposes: it did so the last time.
@@ -441,9 +441,9 @@ impl Debts {
             self.wait_for_a_lull(&key).await;
             self.wait_for_the_group(&key).await;
             // However long that takes: an attempt's time begins when it is its turn.
-            let places = match self.current(&key) {
-                Some(Debt::Open { .. }) => &self.shared.openings,
-                Some(_) | None => &self.shared.at_once,
+            let places = match self.is_opening(&key) {
+                true => &self.shared.openings,
+                false => &self.shared.at_once,
             };
             let place = places.acquire().await;
             let Some((debt, turn, unwritten)) = self.begin(&key) else {
@@ -541,6 +541,12 @@ impl Debts {
                 return;
             }
         }
+    }
+
+    fn is_opening(&self, key: &str) -> bool {
+        let open = self.open();
+        let entry = open.get(key);
+        entry.is_some_and(|entry| matches!(entry.debt, Debt::Open { .. }))
     }
 
     fn current(&self, key: &str) -> Option<Debt> {

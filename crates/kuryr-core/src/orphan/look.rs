@@ -54,6 +54,7 @@ impl Kuryr {
                 let port = Box::new(port);
                 orphans.push(Orphan::Port { port, plugged });
             } else if let Some(plugged) = plugged
+                // Its container may have gone while it was asked for, and the port be for the next one.
                 && self.may_be_orphan(&port, Some(&plugged))
             {
                 unlabelled.extend(label_of(&port, &plugged));
@@ -61,11 +62,7 @@ impl Kuryr {
         }
         orphans.extend(self.interfaces_without_port(&neutron, plugged).await?);
         if self.settings.opens_exposed_ports {
-            let mut groups = groups_without_port(&neutron).await?;
-            groups.retain(|group| {
-                !matches!(group, Orphan::SecurityGroup { port, .. } if self.debts.opens(*port))
-            });
-            orphans.extend(groups);
+            orphans.extend(self.groups_without_port(&neutron).await?);
         }
         let forgotten = self.forgotten_networks().await;
         orphans.extend(forgotten.into_iter().map(Orphan::Network));
@@ -152,53 +149,48 @@ impl Kuryr {
             .filter(|(port, _)| !there.contains_key(port));
         Ok(gone.map(|(_, it)| Orphan::Interface(it)).collect())
     }
+
+    /// Security groups of what containers have exposed, of any host, without a port in them: it is put into
+    /// its own last, and may have been taken out of it first. Not those that ports are about to get here.
+    async fn groups_without_port(&self, neutron: &Neutron) -> Result<Vec<Orphan>, Error> {
+        let groups = neutron.list::<SecurityGroup>(&Filter::new()).await;
+        let groups =
+            groups.map_err(told("list the security groups of exposed ports".to_owned()))?;
+        let of_ports = groups.into_iter().filter_map(|group| {
+            let port = names::exposing_port(&group.name, &group.description)?;
+            (!self.debts.opens(port)).then_some((port, group))
+        });
+        let of_ports: Vec<(PortId, SecurityGroup)> = of_ports.collect();
+        let there = those_there(neutron, &of_ports, &Filter::new()).await?;
+        let is_in_it = |port: &PortId, group: &SecurityGroup| {
+            let found = there.get(port);
+            found.is_some_and(|found| found.security_groups.contains(&group.id))
+        };
+        let own = of_ports
+            .iter()
+            .filter(|(port, group)| is_in_it(port, group));
+        let own: HashMap<PortId, SecurityGroupId> =
+            own.map(|(port, group)| (*port, group.id)).collect();
+        let orphan = |(port, group): (PortId, SecurityGroup)| {
+            let gone = !there.contains_key(&port);
+            // The Python daemon may put a port into its group later.
+            let stays = !gone && names::is_of_python(&group.description) || is_in_it(&port, &group);
+            (!stays).then(|| Orphan::SecurityGroup {
+                group: Box::new(group),
+                port,
+                gone,
+                own: own.get(&port).copied(),
+            })
+        };
+        Ok(of_ports.into_iter().filter_map(orphan).collect())
+    }
 }
 
 /// What is owed of a port of ours that an endpoint has, of which Neutron does not know.
 fn label_of(port: &Port, plugged: &Plugged) -> Option<Debt> {
     let is_theirs = names::is_endpoint(&plugged.owner) && port.device_id != plugged.owner;
     let endpoint = plugged.owner.parse().ok().filter(|_| is_theirs)?;
-    is_ours(port, &port.device_id).then(|| Debt::Label {
-        port: port.id,
-        network: port.network_id,
-        addresses: port.fixed_ips.iter().map(|ip| ip.ip_address).collect(),
-        endpoint,
-        name: None,
-    })
-}
-
-/// Security groups of what containers have exposed, of any host, without a port in them: it is put into its own
-/// last, and may have been taken out of it first.
-async fn groups_without_port(neutron: &Neutron) -> Result<Vec<Orphan>, Error> {
-    let groups = neutron.list::<SecurityGroup>(&Filter::new()).await;
-    let groups = groups.map_err(told("list the security groups of exposed ports".to_owned()))?;
-    let of_ports = groups.into_iter().filter_map(|group| {
-        let port = names::exposing_port(&group.name, &group.description)?;
-        Some((port, group))
-    });
-    let of_ports: Vec<(PortId, SecurityGroup)> = of_ports.collect();
-    let there = those_there(neutron, &of_ports, &Filter::new()).await?;
-    let is_in_it = |port: &PortId, group: &SecurityGroup| {
-        let found = there.get(port);
-        found.is_some_and(|found| found.security_groups.contains(&group.id))
-    };
-    let own = of_ports
-        .iter()
-        .filter(|(port, group)| is_in_it(port, group));
-    let own: HashMap<PortId, SecurityGroupId> =
-        own.map(|(port, group)| (*port, group.id)).collect();
-    let orphan = |(port, group): (PortId, SecurityGroup)| {
-        let gone = !there.contains_key(&port);
-        // The Python daemon may put a port into its group later.
-        let stays = !gone && names::is_of_python(&group.description) || is_in_it(&port, &group);
-        (!stays).then(|| Orphan::SecurityGroup {
-            group: Box::new(group),
-            port,
-            gone,
-            own: own.get(&port).copied(),
-        })
-    };
-    Ok(of_ports.into_iter().filter_map(orphan).collect())
+    is_ours(port, &port.device_id).then(|| Debt::label(port, endpoint, None))
 }
 
 /// Those of the ports of `things` that Neutron has and that `filter` selects.

@@ -243,17 +243,8 @@ async fn nothing_is_opened_where_it_is_switched_off_or_where_all_is_open() {
 async fn a_container_whose_ports_can_not_be_opened_does_not_start_and_says_why() {
     let world = World::new();
     let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
-    world.wire.plan(|_, request| {
-        let makes = request.method() == Method::POST;
-        match makes && request.uri().path() == "/v2.0/security-groups" {
-            true => Fate::Answer(409),
-            false => Fate::Pass,
-        }
-    });
-    let want = Want {
-        exposed: tcp(80),
-        ..Want::default()
-    };
+    refuse_groups(&world);
+    let want = Want::exposing();
     let error = world.run_as(&made, &want).await.unwrap_err().to_string();
     assert!(error.contains("process_external_connectivity"), "{error}");
     world.wire.plan(|_, _| Fate::Pass);
@@ -267,15 +258,11 @@ async fn after_the_first_no_container_waits_until_what_it_exposes_is_let_in() {
     let reserved = created(&world, &made).await;
     world.wire.plan(|_, _| Fate::LoseRequest);
     let before = Instant::now();
-    let (id, exposed) = (&reserved.id, tcp(81));
-    let joined = world.kuryr.join(&made.id, id, &exposed, soon());
-    joined.await.unwrap();
+    joins(&world, &made, &reserved, &tcp(81)).await;
     assert_eq!(Instant::now(), before);
     sleep(seconds(30)).await;
     world.wire.plan(|_, _| Fate::Pass);
-    let port = world.port_of(&reserved).await;
-    let group = group_of(&world, port.id).await.unwrap();
-    assert!(port.security_groups.contains(&group.id));
+    let group = own_group(&world, &reserved).await;
     assert!(told(&group).contains(&"ingress IPv4 tcp 81-81".to_owned()));
     for container in [&first, &reserved] {
         world.stop(&made, container).await;
@@ -295,9 +282,7 @@ async fn a_restarted_program_lets_in_what_the_earlier_one_has_noted() {
         let (mut world, made, first) = exposing(&[(6, 80)]).await;
         let reserved = created(&world, &made).await;
         world.wire.plan(|_, _| Fate::LoseRequest);
-        let (id, exposed) = (&reserved.id, tcp(80));
-        let joined = world.kuryr.join(&made.id, id, &exposed, soon());
-        joined.await.unwrap();
+        joins(&world, &made, &reserved, &tcp(80)).await;
         sleep(seconds(1)).await;
         world.kill();
         // By then the runtime asks again.
@@ -307,10 +292,10 @@ async fn a_restarted_program_lets_in_what_the_earlier_one_has_noted() {
         });
         sleep(seconds(later)).await;
         if joined_again {
-            let joined = world.kuryr.join(&made.id, id, &exposed, soon());
-            joined.await.unwrap();
+            joins(&world, &made, &reserved, &tcp(80)).await;
         }
         if left {
+            let id = &reserved.id;
             let left = world.kuryr.leave(&made.id, id, soon());
             left.await.unwrap();
             let deleted = world.kuryr.delete_endpoint(&made.id, id, soon());
@@ -333,14 +318,8 @@ async fn a_restarted_program_lets_in_what_the_earlier_one_has_noted() {
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_in_the_background_is_told_to_the_next_and_tried_until_it_is_granted() {
     let (world, made, _) = exposing(&[(6, 80)]).await;
-    world.wire.plan(|_, request| match makes_a_group(request) {
-        true => Fate::Answer(409),
-        false => Fate::Pass,
-    });
-    let want = Want {
-        exposed: tcp(80),
-        ..Want::default()
-    };
+    refuse_groups(&world);
+    let want = Want::exposing();
     let unlucky = world.run_as(&made, &want).await.unwrap();
     // Longer than what others use is waited for.
     sleep(seconds(600)).await;
@@ -348,9 +327,7 @@ async fn what_was_refused_in_the_background_is_told_to_the_next_and_tried_until_
     assert!(error.contains("process_external_connectivity"), "{error}");
     world.wire.plan(|_, _| Fate::Pass);
     sleep(seconds(61)).await;
-    let port = world.port_of(&unlucky).await;
-    let group = group_of(&world, port.id).await.unwrap();
-    assert!(port.security_groups.contains(&group.id));
+    own_group(&world, &unlucky).await;
     let next = created(&world, &made).await;
     world.wire.plan(|_, _| Fate::LoseRequest);
     let (before, exposed) = (Instant::now(), tcp(80));
@@ -364,13 +341,8 @@ async fn what_was_refused_in_the_background_is_told_to_the_next_and_tried_until_
 async fn what_is_still_to_be_let_in_is_not_where_it_was_switched_off() {
     let (mut world, made, _) = exposing(&[(6, 80)]).await;
     let container = created(&world, &made).await;
-    world.wire.plan(|_, request| match makes_a_group(request) {
-        true => Fate::Answer(409),
-        false => Fate::Pass,
-    });
-    let (id, exposed) = (&container.id, tcp(80));
-    let joined = world.kuryr.join(&made.id, id, &exposed, soon());
-    joined.await.unwrap();
+    refuse_groups(&world);
+    joins(&world, &made, &container, &tcp(80)).await;
     sleep(seconds(10)).await;
     assert!(
         world.kuryr.finished(soon()).await,
@@ -393,10 +365,7 @@ async fn what_is_let_in_late_is_not_let_in_for_the_next_container_on_the_port() 
         let (making, putting) = (seconds(making), seconds(putting));
         let mut world = World::warm();
         let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
-        let want = Want {
-            exposed: tcp(80),
-            ..Want::default()
-        };
+        let want = Want::exposing();
         let first = world.run_as(&made, &want).await.unwrap();
         world.stop(&made, &first).await;
         sleep(seconds(5)).await;
@@ -407,14 +376,13 @@ async fn what_is_let_in_late_is_not_let_in_for_the_next_container_on_the_port() 
             world.stop(&made, &other).await;
             sleep(seconds(70)).await;
         }
-        world.wire.plan(move |_, request| {
-            let body = String::from_utf8_lossy(request.body());
-            match request.method() == Method::PUT && body.contains("security_groups") {
+        world
+            .wire
+            .plan(move |_, request| match puts_into_groups(request) {
                 true => Fate::Take(putting),
                 false if makes_a_group(request) => Fate::Take(making),
                 false => Fate::Pass,
-            }
-        });
+            });
         let gone = world.reserve(&made).await;
         let (id, addresses) = (gone.id.clone(), gone.addresses.clone());
         world.kuryr.create_endpoint(gone, soon()).await.unwrap();
@@ -475,10 +443,7 @@ async fn of_groups_that_were_asked_for_again_one_stays() {
                     && !lost.swap(true, std::sync::atomic::Ordering::Relaxed);
                 if first { fate } else { Fate::Pass }
             });
-            let want = Want {
-                exposed: tcp(80),
-                ..Want::default()
-            };
+            let want = Want::exposing();
             let container = world.run_as(&made, &want).await.unwrap();
             sleep(seconds(120)).await;
             let port = world.port_of(&container).await;
@@ -498,20 +463,15 @@ async fn of_groups_that_were_asked_for_again_one_stays() {
 #[tokio::test(start_paused = true)]
 async fn what_is_still_to_be_let_in_is_given_up_by_nobody() {
     let (world, made, _) = exposing(&[(6, 80)]).await;
-    world.wire.plan(|_, request| {
-        let body = String::from_utf8_lossy(request.body());
-        match request.method() == Method::PUT && body.contains("security_groups") {
+    world
+        .wire
+        .plan(|_, request| match puts_into_groups(request) {
             true => Fate::Answer(409),
             false => Fate::Pass,
-        }
-    });
+        });
     let container = created(&world, &made).await;
-    let (id, exposed) = (&container.id, tcp(80));
-    let joined = world.kuryr.join(&made.id, id, &exposed, soon());
-    joined.await.unwrap();
-    for vif in world.host.plugged() {
-        world.host.take(&vif.attachment.host, true);
-    }
+    joins(&world, &made, &container, &tcp(80)).await;
+    world.take_all();
     sleep(seconds(1)).await;
     let groups = world.all::<SecurityGroup>().await;
     assert_eq!(groups.len(), 3);
@@ -519,9 +479,7 @@ async fn what_is_still_to_be_let_in_is_given_up_by_nobody() {
     assert_eq!(world.all::<SecurityGroup>().await, groups);
     world.wire.plan(|_, _| Fate::Pass);
     sleep(seconds(61)).await;
-    let port = world.port_of(&container).await;
-    let group = group_of(&world, port.id).await.unwrap();
-    assert!(port.security_groups.contains(&group.id));
+    own_group(&world, &container).await;
 }
 
 /// The runtime may say no more than that the endpoint is to go.
@@ -529,28 +487,20 @@ async fn what_is_still_to_be_let_in_is_given_up_by_nobody() {
 async fn a_port_whose_group_is_refused_comes_back_for_the_next_container() {
     let world = World::warm();
     let made = world.create_network(&subnet("10.20.0.0/24")).await.unwrap();
-    let want = Want {
-        exposed: tcp(80),
-        ..Want::default()
-    };
+    let want = Want::exposing();
     let first = world.run_as(&made, &want).await.unwrap();
     world.stop(&made, &first).await;
     sleep(seconds(5)).await;
-    world.wire.plan(|_, request| match makes_a_group(request) {
-        true => Fate::Answer(409),
-        false => Fate::Pass,
-    });
+    refuse_groups(&world);
     let container = world.run_as(&made, &want).await.unwrap();
-    let port = world.all::<Port>().await.into_iter();
-    let address = container.addresses[0].addr();
-    let has_it = |port: &Port| port.fixed_ips.iter().any(|ip| ip.ip_address == address);
-    let port = port.into_iter().find(has_it).unwrap().id;
+    let port = world.port_at(&container).await.id;
     sleep(seconds(10)).await;
     let deleted = world.kuryr.delete_endpoint(&made.id, &container.id, soon());
     deleted.await.unwrap();
-    let released = world
-        .kuryr
-        .release_address(&made.pools[0].id, address, soon());
+    let released =
+        world
+            .kuryr
+            .release_address(&made.pools[0].id, container.addresses[0].addr(), soon());
     released.await.unwrap();
     sleep(seconds(30)).await;
     let port = world.neutron.find::<Port>(port).await.unwrap().unwrap();
@@ -562,6 +512,32 @@ async fn a_port_whose_group_is_refused_comes_back_for_the_next_container() {
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
+}
+
+async fn joins(world: &World, made: &Made, container: &Container, exposed: &[ExposedPort]) {
+    let joined = world.kuryr.join(&made.id, &container.id, exposed, soon());
+    joined.await.unwrap();
+}
+
+/// The group of what a container exposes, which its port is in.
+async fn own_group(world: &World, container: &Container) -> SecurityGroup {
+    let port = world.port_of(container).await;
+    let group = group_of(world, port.id).await.unwrap();
+    assert!(port.security_groups.contains(&group.id));
+    group
+}
+
+/// As where the quota is used up.
+fn refuse_groups(world: &World) {
+    world.wire.plan(|_, request| match makes_a_group(request) {
+        true => Fate::Answer(409),
+        false => Fate::Pass,
+    });
+}
+
+fn puts_into_groups(request: &Request<bytes::Bytes>) -> bool {
+    let body = String::from_utf8_lossy(request.body());
+    request.method() == Method::PUT && body.contains("security_groups")
 }
 
 fn makes_a_group(request: &Request<bytes::Bytes>) -> bool {

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use kuryr_core::{Caller, ExposedPort, IpVersion};
+use kuryr_core::{Caller, IpVersion};
 use kuryr_testkit::faulty::Fate;
 use kuryr_testkit::notebook::Trouble;
 
@@ -283,7 +283,7 @@ async fn kill_at_each(points: impl Iterator<Item = Point>, verb: Verb, warm: boo
         if warm {
             exposes_once(&world, &made).await;
         }
-        let reached = kill(&mut world, &made, verb, point, &exposing(), |_| ()).await;
+        let reached = kill(&mut world, &made, verb, point, &Want::exposing(), |_| ()).await;
         let when = format!("warm {warm}: {verb:?} killed {point:?}");
         world.two_minutes_pass().await;
         world.delete_network(&made).await;
@@ -636,9 +636,9 @@ async fn story(world: &World, plan: &Plan) -> bool {
         ..Want::default()
     };
     let containers = [
-        world.run_as(&made, &exposing()).await,
+        world.run_as(&made, &Want::exposing()).await,
         world.run_as(&made, &of_its_own_kind).await,
-        world.run_as(&made, &exposing()).await,
+        world.run_as(&made, &Want::exposing()).await,
     ];
     // In which what the last one exposes is let in, or not.
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -658,19 +658,9 @@ fn ends_before(k: usize, log: &[String]) -> bool {
 
 /// What the next container exposes is not waited for.
 async fn exposes_once(world: &World, made: &Made) {
-    let first = world.run_as(made, &exposing()).await.unwrap();
+    let first = world.run_as(made, &Want::exposing()).await.unwrap();
     world.stop(made, &first).await;
     assert!(world.kuryr.settled(soon()).await);
-}
-
-fn exposing() -> Want<'static> {
-    Want {
-        exposed: vec![ExposedPort {
-            protocol: 6,
-            port: 80,
-        }],
-        ..Want::default()
-    }
 }
 
 fn plans() -> [(&'static str, Plan); 3] {

@@ -22,10 +22,15 @@ impl World {
     /// A container that has taken its interface.
     pub(crate) async fn runs(&self, made: &Made) -> Container {
         let container = self.run(made).await.unwrap();
+        self.take_all();
+        container
+    }
+
+    /// Containers take all interfaces that are plugged.
+    pub(crate) fn take_all(&self) {
         for vif in self.host.plugged() {
             self.host.take(&vif.attachment.host, true);
         }
-        container
     }
 
     /// The time in which whatever a crash has left goes by itself.

@@ -180,14 +180,7 @@ async fn what_somebody_has_changed_about_a_port_does_not_reach_the_next_containe
 #[tokio::test(start_paused = true)]
 async fn a_container_that_exposes_ports_leaves_none_open_to_the_next() {
     let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
-    let exposing = Want {
-        exposed: vec![kuryr_core::ExposedPort {
-            protocol: 6,
-            port: 80,
-        }],
-        ..Want::default()
-    };
-    let container = world.run_as(&made, &exposing).await.unwrap();
+    let container = world.run_as(&made, &Want::exposing()).await.unwrap();
     world.stop(&made, &container).await;
     sleep(A_WHILE).await;
     let groups: HashSet<_> = world

@@ -490,9 +490,7 @@ async fn a_port_that_a_crash_has_left_is_an_orphan_of_this_guest_alone() {
     kuryr_vif::Plug::unplug(&*world.host, &vif.attachment, soon())
         .await
         .unwrap();
-    for vif in world.host.plugged() {
-        world.host.take(&vif.attachment.host, true);
-    }
+    world.take_all();
     world.restart_as("vm1", drivers(1));
     assert_eq!(beside.kuryr.orphans(soon()).await.unwrap().len(), 0);
     let seen = world.kuryr.orphans(soon()).await.unwrap();

@@ -75,6 +75,20 @@ pub(crate) struct Want<'a> {
     pub(crate) exposed: Vec<ExposedPort>,
 }
 
+impl Want<'static> {
+    /// A container that serves HTTP.
+    pub(crate) fn exposing() -> Self {
+        let exposed = vec![ExposedPort {
+            protocol: 6,
+            port: 80,
+        }];
+        Self {
+            exposed,
+            ..Self::default()
+        }
+    }
+}
+
 /// A network as Docker knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Made {
@@ -589,6 +603,13 @@ impl World {
             .into_iter()
             .next()
             .unwrap()
+    }
+
+    /// The port with a container's address, whoever's name it bears.
+    pub(crate) async fn port_at(&self, container: &Container) -> Port {
+        let address = container.addresses.first().unwrap().addr();
+        let has_it = |port: &Port| port.fixed_ips.iter().any(|ip| ip.ip_address == address);
+        self.all().await.into_iter().find(has_it).unwrap()
     }
 
     /// Makes something past the wire.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kuryr_testkit::faulty::Fate;
 use kuryr_testkit::notebook::Trouble;
 
-use super::{FAR, Point, Verb, exposes_once, exposing, kill, kill_leaving_theirs, plans};
+use super::{FAR, Point, Verb, exposes_once, kill, kill_leaving_theirs, plans};
 use crate::paper::Ink;
 use crate::world::{Made, Want, World, dual_stack, soon};
 
@@ -146,7 +146,8 @@ async fn a_program_killed_on_a_full_disk_while_a_container_starts_or_stops_leave
                         exposes_once(&world, &made).await;
                     }
                     let full = |world: &World| world.fill_disk_after(held);
-                    let reached = kill(&mut world, &made, verb, point, &exposing(), full).await;
+                    let reached =
+                        kill(&mut world, &made, verb, point, &Want::exposing(), full).await;
                     let when =
                         format!("warm {warm}: {verb:?}, full after {held} notes, killed {point:?}");
                     world.goes_on(&made, &when).await;

@@ -30,13 +30,6 @@ async fn places(world: &World, trunk: TrunkId) -> HashSet<(String, u16)> {
     subports.map(place).collect()
 }
 
-/// The port with a container's address, whoever's name it bears.
-async fn port_at(world: &World, container: &Container) -> Port {
-    let address = container.addresses.first().unwrap().addr();
-    let has_it = |port: &Port| port.fixed_ips.iter().any(|ip| ip.ip_address == address);
-    ports(world).await.into_iter().find(has_it).unwrap()
-}
-
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_neutron_where_subports_are_warm() {
     let (world, made, trunk) = warmed().await;
@@ -71,7 +64,7 @@ async fn a_warm_subport_goes_from_one_container_to_the_next_with_its_vlan_id() {
         let container = world.run(&made).await.unwrap();
         let vlan = vlan_plugged(&world);
         sleep(lives).await;
-        let port = port_at(&world, &container).await;
+        let port = world.port_at(&container).await;
         assert!(before.contains(&(port.id.to_string(), vlan)));
         if !lives.is_zero() {
             assert_eq!(port.name, format!("{}-port", container.id));
@@ -108,7 +101,7 @@ async fn warm_subports_are_found_again_and_are_orphans_of_nobody() {
     world.wire.plan(|_, _| Fate::LoseRequest);
     let second = world.run(&made).await.unwrap();
     world.wire.plan(|_, _| Fate::Pass);
-    let port = port_at(&world, &second).await;
+    let port = world.port_at(&second).await;
     let ids: HashSet<String> = before.into_iter().map(|(port, _)| port).collect();
     assert!(ids.contains(&port.id.to_string()));
     for container in [container, first, second] {
@@ -135,7 +128,7 @@ async fn a_subport_that_somebody_took_off_the_trunk_is_on_it_again_before_it_has
     let mut plugged = HashSet::new();
     for _ in 0..on_trunk.len() {
         let container = world.run(&made).await.unwrap();
-        let port = port_at(&world, &container).await;
+        let port = world.port_at(&container).await;
         let vlan = *vlans_plugged(&world).last().unwrap();
         plugged.insert((port.id.to_string(), vlan));
     }
