@@ -31,6 +31,23 @@ pub(crate) fn lab(args: &[&str]) -> Said {
     }
 }
 
+/// Starts anew what has ended of the lab, and says what that was: without its switch a host fails all
+/// tests that follow.
+pub(crate) fn mend() {
+    let status = lab(&["status"]).text;
+    for line in status.lines() {
+        let [part, "stopped", log] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+            continue;
+        };
+        let last = Command::new("tail").args(["-n", "5", log]).output();
+        let last = String::from_utf8_lossy(&last.unwrap().stdout).into_owned();
+        eprintln!("{part} has ended ({log}):\n{last}");
+    }
+    if status.contains(" stopped ") {
+        eprintln!("{}", lab(&["up", "--all"]).text);
+    }
+}
+
 pub(crate) fn enter(host: &str, command: &str) -> Command {
     let mut enter = Command::new(script());
     enter.args(["enter", host, "--", "sh", "-c", command]);
@@ -381,6 +398,7 @@ impl Drop for Kuryr {
     fn drop(&mut self) {
         let Some(_) = self.before.take() else { return };
         eprintln!("{}", self.log());
+        mend();
         if self.child.is_none() {
             self.configure("", "");
             self.start();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use neutron_api::Network;
 use tempfile::TempDir;
 
-use crate::lab::{neutron_section, on, program, until, within};
+use crate::lab::{mend, neutron_section, on, program, until, within};
 use crate::traces::{Traces, list, port_at};
 
 const NODES: [(&str, &str); 2] = [("host1", "10.99.0.11"), ("host2", "10.99.0.12")];
@@ -177,6 +177,7 @@ impl Drop for Swarm {
     /// After a failure: clears up for the tests that follow.
     fn drop(&mut self) {
         if !self.ended {
+            mend();
             self.clear();
             crate::traces::sweep();
         }

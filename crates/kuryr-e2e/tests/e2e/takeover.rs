@@ -16,7 +16,9 @@ use place::Place;
 #[ignore = "needs the lab: make test"]
 fn kuryr_takes_the_python_daemons_place_under_twenty_running_containers() {
     let mut place = Place::begin();
+    let empty = place.cloud();
     let theirs = Theirs::make();
+    place.spare_switch(&empty);
     let clean = place.cloud();
     place.live_restore(true);
     place.start_python();

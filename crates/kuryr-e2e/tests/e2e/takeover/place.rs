@@ -9,7 +9,7 @@ use neutron_api::Port;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::lab::{enter, lab, on, program, until, within};
+use crate::lab::{enter, lab, mend, on, program, until, within};
 use crate::traces::{Traces, list, sweep};
 
 const HOST: &str = "host1";
@@ -302,6 +302,7 @@ impl Drop for Place {
     /// After a failure: clears up for the tests that follow.
     fn drop(&mut self) {
         let Some(_) = self.before.take() else { return };
+        mend();
         if self.kuryr.is_none() {
             let _ = lab(&["python", HOST, "up"]);
         }
