@@ -486,17 +486,21 @@ impl Debts {
         }
     }
 
-    /// Waits until no container starts or stops, if what is owed can wait and nobody waits for it.
+    /// Waits until no container starts or stops, if what is owed can wait and nobody waits for it; anew
+    /// for what it becomes meanwhile.
     async fn wait_for_a_lull(&self, key: &str) {
-        let since = Instant::now();
+        let (mut since, mut waits_for) = (Instant::now(), None);
         loop {
             let patience = |entry: &Entry| {
                 let patience = entry.debt.patience().filter(|_| !entry.urgent)?;
-                Some((patience, Arc::clone(&entry.changed)))
+                Some((patience, entry.turn, Arc::clone(&entry.changed)))
             };
-            let Some((patience, changed)) = self.open().get(key).and_then(patience) else {
+            let Some((patience, turn, changed)) = self.open().get(key).and_then(patience) else {
                 return;
             };
+            if waits_for.replace(turn).is_some_and(|last| last != turn) {
+                since = Instant::now();
+            }
             let until = self.shared.lull.begins(since, patience);
             if until <= Instant::now() {
                 return;

@@ -157,6 +157,33 @@ async fn what_neutron_is_to_know_waits_for_a_lull_but_not_for_ever() {
     }
 }
 
+/// Neutron may share the processors with the runtime, which has many more to remove then.
+#[tokio::test(start_paused = true)]
+async fn ports_come_back_in_a_lull_however_long_ago_their_containers_were_started() {
+    let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    let mut boxes = Vec::new();
+    // What is written of the first waits as long as it can: there is no lull.
+    for _ in 0..8 {
+        boxes.push(world.run(&made).await.unwrap());
+        sleep(Duration::from_millis(900)).await;
+    }
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    world.wire.plan(move |_, _| {
+        count.fetch_add(1, Relaxed);
+        Fate::Pass
+    });
+    for container in &boxes {
+        world.stop(&made, container).await;
+        sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(asked.load(Relaxed), 0);
+    sleep(A_WHILE).await;
+    assert!(asked.load(Relaxed) > 0);
+    world.delete_network(&made).await;
+    world.assert_nothing_left("after many removals").await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_somebody_has_changed_about_a_port_does_not_reach_the_next_container() {
     let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
