@@ -39,8 +39,9 @@ pub(crate) fn mend() {
         let [part, "stopped", log] = line.split_whitespace().collect::<Vec<_>>()[..] else {
             continue;
         };
-        let last = Command::new("tail").args(["-n", "5", log]).output();
-        let last = String::from_utf8_lossy(&last.unwrap().stdout).into_owned();
+        let text = fs::read_to_string(log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines[lines.len().saturating_sub(5)..].join("\n");
         eprintln!("{part} has ended ({log}):\n{last}");
     }
     if status.contains(" stopped ") {

@@ -8,7 +8,7 @@ use neutron_client::Filter;
 
 use super::{HOSTS, MACHINES, PATIENCE, on_both};
 use crate::guest::Guest;
-use crate::lab::{on, until, within};
+use crate::lab::{mend, on, until, within};
 use crate::traces::{Traces, list, neutron, wait};
 
 /// Two machines' ports on a network of theirs, and the networks of their containers.
@@ -169,6 +169,9 @@ impl Cloud {
 
 impl Drop for Cloud {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            mend();
+        }
         self.clear();
     }
 }

@@ -285,12 +285,10 @@ impl Place {
         self.stop_kuryr();
         lab(&["python", HOST, "down"]).expect("lab python down");
         self.live_restore(false);
-        let left = self
-            .before
-            .take()
-            .unwrap()
-            .left_on(HOST, Duration::from_secs(20));
+        let before = self.before.as_ref().unwrap();
+        let left = before.left_on(HOST, Duration::from_secs(20));
         assert!(left.is_empty(), "left behind:\n{left}\n{}", self.log());
+        self.before = None;
     }
 
     fn log(&self) -> String {
