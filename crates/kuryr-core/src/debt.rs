@@ -314,8 +314,8 @@ impl Debt {
     fn patience(&self) -> Option<Duration> {
         let is_label = matches!(self, Self::Label { .. });
         // A host that never rests needs its ports back before it has used up the others.
-        let is_recycling = matches!(self, Self::Recycle { .. });
-        let seconds = is_label.then_some(10).or(is_recycling.then_some(4));
+        let is_cleaning = matches!(self, Self::Recycle { .. } | Self::Close { .. });
+        let seconds = is_label.then_some(10).or(is_cleaning.then_some(4));
         seconds.map(Duration::from_secs)
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use http::StatusCode;
 use neutron_api::{NetworkId as NeutronNetworkId, Port, PortId};
 use neutron_client::Neutron;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -318,16 +318,19 @@ impl Debts {
         withdrawn
     }
 
-    /// Waits until no entry is left that is `such`, which is asked of every one.
+    /// Waits until no entry is left that is `such`, which is asked of every one, the oldest first.
     async fn none(&self, by: Instant, mut such: impl FnMut(&mut Entry) -> bool) -> bool {
         loop {
             let changed = self.shared.changed.notified();
-            let left = self
-                .open()
-                .values_mut()
-                .filter_map(|entry| such(entry).then_some(()))
-                .count();
-            if left == 0 {
+            let any_left = {
+                let mut open = self.open();
+                let mut entries: Vec<_> = open.values_mut().collect();
+                entries.sort_unstable_by_key(|entry| entry.turn);
+                entries
+                    .into_iter()
+                    .fold(false, |any, entry| such(entry) | any)
+            };
+            if !any_left {
                 return true;
             }
             if timeout_at(by, changed).await.is_err() {
@@ -438,14 +441,8 @@ impl Debts {
     async fn pay_off(&self, key: String) {
         let mut pauses = Pauses::default();
         loop {
-            self.wait_for_a_lull(&key).await;
-            self.wait_for_the_group(&key).await;
-            // However long that takes: an attempt's time begins when it is its turn.
-            let places = match self.is_opening(&key) {
-                true => &self.shared.openings,
-                false => &self.shared.at_once,
-            };
-            let place = places.acquire().await;
+            // However long that takes: an attempt's time begins then.
+            let place = self.place_for(&key).await;
             let Some((debt, turn, unwritten)) = self.begin(&key) else {
                 return;
             };
@@ -486,27 +483,40 @@ impl Debts {
         }
     }
 
-    /// Waits until no container starts or stops, if what is owed can wait and nobody waits for it; anew
-    /// for what it becomes meanwhile.
-    async fn wait_for_a_lull(&self, key: &str) {
-        let (mut since, mut waits_for) = (Instant::now(), None);
+    /// Waits for a place among those that are paid at once, which a debt has as long as this is held.
+    async fn place_for(&self, key: &str) -> Option<SemaphorePermit<'_>> {
+        let mut since = None;
         loop {
-            let patience = |entry: &Entry| {
-                let patience = entry.debt.patience().filter(|_| !entry.urgent)?;
-                Some((patience, entry.turn, Arc::clone(&entry.changed)))
-            };
-            let Some((patience, turn, changed)) = self.open().get(key).and_then(patience) else {
-                return;
-            };
-            if waits_for.replace(turn).is_some_and(|last| last != turn) {
-                since = Instant::now();
+            while let Some((until, changed)) = self.has_to_wait(key, &mut since) {
+                let _ = timeout_at(until, changed.notified()).await;
             }
-            let until = self.shared.lull.begins(since, patience);
-            if until <= Instant::now() {
-                return;
+            self.wait_for_the_group(key).await;
+            let places = match self.is_opening(key) {
+                true => &self.shared.openings,
+                false => &self.shared.at_once,
+            };
+            let place = places.acquire().await.ok();
+            // Where others had their turns first, containers may have come, or it is another debt.
+            if self.has_to_wait(key, &mut since).is_none() {
+                return place;
             }
-            let _ = timeout_at(until, changed.notified()).await;
         }
+    }
+
+    /// Until when there is no lull, and what tells of a change, if what is owed can wait and nobody waits
+    /// for it. It waits `since` its turn number was seen first: anew for what it becomes meanwhile.
+    fn has_to_wait(
+        &self,
+        key: &str,
+        since: &mut Option<(u64, Instant)>,
+    ) -> Option<(Instant, Arc<Notify>)> {
+        let open = self.open();
+        let entry = open.get(key).filter(|entry| !entry.urgent)?;
+        let patience = entry.debt.patience()?;
+        let seen = since.filter(|(turn, _)| *turn == entry.turn);
+        let (_, begun) = *since.insert(seen.unwrap_or((entry.turn, Instant::now())));
+        let until = self.shared.lull.begins(begun, patience);
+        (until > Instant::now()).then(|| (until, Arc::clone(&entry.changed)))
     }
 
     /// Waits until nothing is owed about the security group of a port that is to become somebody else's:

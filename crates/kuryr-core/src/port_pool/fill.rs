@@ -128,17 +128,22 @@ impl Kuryr {
         };
         if count < target && !paused {
             // Ports are made for who comes next when nobody waits now.
-            let since = *pool.state().short_since.get_or_insert_with(Instant::now);
-            let pause = self
-                .lull
-                .begins(since, PATIENCE)
-                .duration_since(Instant::now());
+            let now = Instant::now();
+            let since = *pool.state().short_since.get_or_insert(now);
+            let pause = self.lull.begins(since, PATIENCE).duration_since(now);
             if !pause.is_zero() {
                 return pause;
             }
+            let is_lull = self.lull.begins(now, PATIENCE) <= now;
             let wanted = (target - count).min(self.port_pools.settings.batch.max(1));
             match self.fill(&net, pool, wanted, by).await {
-                Ok(()) => return Duration::ZERO,
+                Ok(()) => {
+                    // After a lull the next ports wait for one, too.
+                    if is_lull {
+                        pool.state().short_since = None;
+                    }
+                    return Duration::ZERO;
+                }
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, network = %net.id, "no warm ports for a minute");
                     pool.state().paused = Some(Instant::now() + AFTER_REFUSAL);

@@ -3,16 +3,16 @@
 mod bad_days;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Method;
 use kuryr_testkit::faulty::Fate;
 use kuryr_testkit::notebook::Trouble;
 use neutron_api::{Port, PortChange};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::world::{Made, Plan, Want, World, dual_stack, soon, subnet};
 
@@ -31,7 +31,7 @@ async fn nobody_waits_for_neutron_where_ports_are_warm() {
         for container in &containers {
             world.stop(&made, container).await;
         }
-        assert!(tokio::time::Instant::now() < soon());
+        assert!(Instant::now() < soon());
         world.wire.plan(|_, _| Fate::Pass);
         world.delete_network(&made).await;
         world.assert_nothing_left("after warm starts").await;
@@ -160,28 +160,109 @@ async fn what_neutron_is_to_know_waits_for_a_lull_but_not_for_ever() {
 /// Neutron may share the processors with the runtime, which has many more to remove then.
 #[tokio::test(start_paused = true)]
 async fn ports_come_back_in_a_lull_however_long_ago_their_containers_were_started() {
+    for want in [Want::default(), Want::exposing()] {
+        let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+        let mut boxes = Vec::new();
+        // What is written of the first waits as long as it can: there is no lull.
+        for _ in 0..8 {
+            boxes.push(world.run_as(&made, &want).await.unwrap());
+            sleep(Duration::from_millis(900)).await;
+        }
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        world.wire.plan(move |_, _| {
+            count.fetch_add(1, Relaxed);
+            Fate::Pass
+        });
+        for container in &boxes {
+            world.stop(&made, container).await;
+            sleep(Duration::from_millis(200)).await;
+        }
+        assert_eq!(asked.load(Relaxed), 0);
+        sleep(A_WHILE).await;
+        assert!(asked.load(Relaxed) > 0);
+        world.delete_network(&made).await;
+        world.assert_nothing_left("after many removals").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_the_address_of_a_port_that_comes_back_waits_for_no_lull() {
+    let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
+    for want in [Want::default(), Want::exposing()] {
+        let container = world.run_as(&made, &want).await.unwrap();
+        sleep(A_WHILE).await;
+        world.stop(&made, &container).await;
+        let address = container.addresses[0].addr().to_string();
+        let begun = Instant::now();
+        let next = world.run_with(&made, Some(&address), None).await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        world.stop(&made, &next).await;
+        sleep(A_WHILE).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stands_in_line_for_a_slow_neutron_lets_removals_go_first() {
     let (world, made) = warmed(&subnet("10.20.0.0/24")).await;
     let mut boxes = Vec::new();
-    // What is written of the first waits as long as it can: there is no lull.
-    for _ in 0..8 {
-        boxes.push(world.run(&made).await.unwrap());
-        sleep(Duration::from_millis(900)).await;
+    for _ in 0..2 {
+        // The second time they all have warm ports.
+        for container in boxes.drain(..) {
+            world.stop(&made, &container).await;
+        }
+        sleep(A_WHILE * 2).await;
+        for _ in 0..12 {
+            boxes.push(world.run(&made).await.unwrap());
+        }
     }
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&asked);
-    world.wire.plan(move |_, _| {
-        count.fetch_add(1, Relaxed);
-        Fate::Pass
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let note = Arc::clone(&asked);
+    world.wire.plan(move |_, request| {
+        note.lock().unwrap().push(request.uri().path().to_owned());
+        Fate::Take(Duration::from_secs(1))
     });
+    while asked.lock().unwrap().is_empty() {
+        sleep(Duration::from_millis(10)).await;
+    }
     for container in &boxes {
         world.stop(&made, container).await;
         sleep(Duration::from_millis(200)).await;
     }
-    assert_eq!(asked.load(Relaxed), 0);
-    sleep(A_WHILE).await;
-    assert!(asked.load(Relaxed) > 0);
-    world.delete_network(&made).await;
-    world.assert_nothing_left("after many removals").await;
+    let ports = world.all::<Port>().await;
+    let asked = asked.lock().unwrap().join(" ");
+    let about = ports
+        .iter()
+        .filter(|port| asked.contains(&port.id.to_string()));
+    assert_eq!(about.count(), 4, "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ports_are_made_in_the_next_lull_where_containers_come_after_the_first() {
+    let (world, made) = warmed(&subnet("10.20.0.0/16")).await;
+    for _ in 0..20 {
+        world.run(&made).await.unwrap();
+    }
+    let fills = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&fills);
+    world.wire.plan(move |_, request| {
+        if !request.body().starts_with(b"{\"ports\"") {
+            return Fate::Pass;
+        }
+        count.fetch_add(1, Relaxed);
+        Fate::Take(Duration::from_secs(17))
+    });
+    while fills.load(Relaxed) == 0 {
+        sleep(Duration::from_millis(100)).await;
+    }
+    sleep(Duration::from_secs(16)).await;
+    for _ in 0..12 {
+        assert_eq!(fills.load(Relaxed), 1);
+        sleep(Duration::from_millis(500)).await;
+        world.run(&made).await.unwrap();
+    }
+    sleep(A_WHILE * 2).await;
+    assert_eq!(fills.load(Relaxed), 2);
 }
 
 #[tokio::test(start_paused = true)]
